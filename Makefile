@@ -1,0 +1,60 @@
+# The tools run from .venv, which is made where it is missing and brought up to date where
+# pyproject.toml or constraints.txt is newer. `make help` lists the targets.
+
+PYTHON ?= python3
+# Two workers, one thread each: more threads than cores make the solvers slower, not faster.
+PYTEST_WORKERS ?= 2
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+# The constraints hold in pip's isolated builds too. Old versions of pip read the first variable
+# there, new ones the second. Both are split at spaces, hence the relative path.
+PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PYTEST_WORKERS)
+
+.PHONY: help demo test test-slow lint typecheck docs notebooks bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skddl needs Python 3.11 or newer, got " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e '.[dev,plot]'
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## train on digits, print a table, write figures to demo_output/
+	$(RUN) examples/demo.py
+
+test: lint typecheck  ## lint, types, doctests and the tests that are not slow
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed  ## the slow tests alone
+	$(PYTEST) -m slow
+
+lint: $(VENV)/.installed  ## ruff: rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+typecheck: $(VENV)/.installed  ## mypy on skddl/
+	$(RUN) -m mypy
+
+docs: $(VENV)/.installed-docs  ## build the documentation in docs/_build/html
+	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+notebooks: $(VENV)/.installed-notebooks  ## execute the notebooks in place
+	$(RUN) -m jupyter execute --inplace notebooks/*.ipynb
+
+bench: $(VENV)/.installed  ## time one training step and the solvers
+	$(RUN) benchmarks/step.py
+
+clean:  ## remove what the targets wrote, except .venv
+	rm -rf demo_output docs/_build docs/generated dist build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find skddl tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
