@@ -1,0 +1,104 @@
+"""Feature maps under the dictionary: the linear transform and the small CNN of paper 1."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearFeatures(nn.Module):
+    """The linear transform ``Z x`` of paper 1 (Eq. 8), without bias.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the (flattened) inputs.
+    n_features_out : int
+        Length of the outputs.
+
+    Attributes
+    ----------
+    weight : Parameter of shape (n_features_out, n_features)
+        Z, initialised with N(0, 1) entries (paper 1, section IV).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skddl.nn import LinearFeatures
+    >>> features = LinearFeatures(784, 196)
+    >>> sum(p.numel() for p in features.parameters())
+    153664
+    >>> features(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 196])
+    """
+
+    def __init__(self, n_features: int, n_features_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_features_out, n_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape (n_samples, n_features_out)."""
+        return nn.functional.linear(x.flatten(1), self.weight)
+
+
+class LeNetFeatures(nn.Module):
+    """The first four layers of LeNet, as paper 1 uses them (section IV).
+
+    Convolution 5x5 with 20 filters, max-pooling 2, convolution 5x5 with 12 filters, max-pooling 2;
+    no activation function. On 28x28 images that makes 192 features and 6,532 parameters. Images
+    whose shorter side is below 16 keep the four layers, with 3x3 kernels and as much zero padding
+    as keeps the size of the maps, since nothing would be left of them otherwise.
+
+    Parameters
+    ----------
+    image_shape : tuple (C, H, W)
+        Channels, height and width of the inputs; height and width at least 8.
+    n_filters : tuple of 2 ints, default=(20, 12)
+        Number of filters of the two convolutions.
+
+    Attributes
+    ----------
+    conv1, conv2 : Conv2d
+        Initialised with N(0, 1) weights and zero biases (paper 1, section IV).
+    n_features_out : int
+        Length of the outputs.
+
+    Raises
+    ------
+    ValueError
+        If the images are smaller than 8x8.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skddl.nn import LeNetFeatures
+    >>> features = LeNetFeatures((1, 28, 28))
+    >>> sum(p.numel() for p in features.parameters())
+    6532
+    >>> features(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 192])
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, n_filters: tuple[int, int] = (20, 12)
+    ) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if min(height, width) < 8:
+            raise ValueError(
+                f"image_shape={tuple(image_shape)} is too small for LeNet features: height and "
+                "width must be at least 8."
+            )
+        kernel_size, padding = (5, 0) if min(height, width) >= 16 else (3, 1)
+        self.image_shape = tuple(image_shape)
+        self.conv1 = nn.Conv2d(channels, n_filters[0], kernel_size, padding=padding)
+        self.conv2 = nn.Conv2d(n_filters[0], n_filters[1], kernel_size, padding=padding)
+        self.pool = nn.MaxPool2d(2)
+        for conv in (self.conv1, self.conv2):
+            nn.init.normal_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        with torch.no_grad():
+            self.n_features_out = self(torch.zeros(1, *image_shape)).shape[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of shape (n_samples, n_features_out) of images, flattened or not."""
+        x = x.reshape(-1, *self.image_shape)
+        return self.pool(self.conv2(self.pool(self.conv1(x)))).flatten(1)

@@ -1,0 +1,107 @@
+"""The elastic-net code as a torch module."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from skddl.sparse_coding._implicit import ImplicitCode
+from skddl.sparse_coding._precision import full_precision
+from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._solvers import get_solver
+
+
+class SparseCode(nn.Module):
+    """Sparse codes in a learned dictionary, differentiable in the input and in the dictionary.
+
+    The code of ``x`` is computed exactly, ``argmin_a 1/2 ||x - a D||^2 + lambda1 ||a||_1 +
+    lambda2/2 ||a||^2`` (paper 1, Eq. 3), and differentiated implicitly on its support (paper 1,
+    Algorithm 1 and Eq. 12): the cost of the backward pass does not depend on how the code was
+    found. Where the support changes, the code has no derivative; the one of the present support
+    is used. A numerically singular support (possible when `lambda2` is 0) gets a small ridge.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the inputs and of the atoms.
+    n_components : int
+        Number of atoms.
+    lambda1 : float
+        Weight of the l1 norm, > 0, in the units of ``x @ dictionary.T``.
+    lambda2 : float, default=0.0
+        Weight of half the squared l2 norm, >= 0.
+    positive : bool, default=False
+        Whether the codes are constrained to be non-negative.
+    solver : {"auto", "spams", "fista"}, default="auto"
+        As in :func:`skddl.sparse_coding.sparse_encode`.
+
+    Attributes
+    ----------
+    dictionary : Parameter of shape (n_components, n_features)
+        The atoms, at first random directions of unit norm. :meth:`project_` keeps them in the
+        unit ball and must be called after each step of an optimizer.
+
+    Raises
+    ------
+    ValueError
+        If a weight is out of range, a size is not positive, or the solver is unknown.
+
+    Notes
+    -----
+    The code is computed in the dtype of the input, never below float32, also under autocast.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skddl.nn import SparseCode
+    >>> code = SparseCode(n_features=3, n_components=3, lambda1=1.0)
+    >>> with torch.no_grad():
+    ...     _ = code.dictionary.copy_(torch.eye(3))
+    >>> x = torch.tensor([[3.0, -0.5, -2.0]], requires_grad=True)
+    >>> code(x).tolist()
+    [[2.0, 0.0, -1.0]]
+    >>> code(x).sum().backward()
+    >>> x.grad.tolist()
+    [[1.0, 0.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_components: int,
+        *,
+        lambda1: float,
+        lambda2: float = 0.0,
+        positive: bool = False,
+        solver: Literal["auto", "spams", "fista"] = "auto",
+    ) -> None:
+        super().__init__()
+        for name, size in (("n_features", n_features), ("n_components", n_components)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}.")
+        get_solver(solver, torch.device("cpu"))
+        self.problem = ElasticNetProblem(float(lambda1), float(lambda2), positive)
+        self.solver = solver
+        self.dictionary = nn.Parameter(
+            nn.functional.normalize(torch.randn(n_components, n_features), dim=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes of shape (..., n_components) of inputs of shape (..., n_features)."""
+        with torch.autocast(x.device.type, enabled=False), full_precision(x.device):
+            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            flat = x.reshape(-1, x.shape[-1])
+            dictionary = self.dictionary.to(x.dtype)
+            codes: Tensor = ImplicitCode.apply(flat, dictionary, self.problem, self.solver)
+            return codes.reshape(*x.shape[:-1], -1)
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Bring each atom back to the unit ball, in place (paper 1, Eq. 4)."""
+        norms = torch.linalg.vector_norm(self.dictionary, dim=1, keepdim=True)
+        self.dictionary.div_(norms.clamp_(min=1))
+
+    def extra_repr(self) -> str:
+        """The sizes and the weights, for ``repr``."""
+        n_components, n_features = self.dictionary.shape
+        return f"{n_features=}, {n_components=}, {self.problem}, solver={self.solver!r}"

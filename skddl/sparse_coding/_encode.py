@@ -1,0 +1,206 @@
+"""The public functions: sparse coding of numpy arrays and torch tensors."""
+
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array
+from torch import Tensor
+
+from ._problem import ElasticNetProblem
+from ._solvers import solve
+
+Array = TypeVar("Array", NDArray[Any], Tensor)
+
+
+def sparse_encode(
+    X: Array,
+    dictionary: Array,
+    *,
+    lambda1: float,
+    lambda2: float = 0.0,
+    positive: bool = False,
+    solver: str = "auto",
+    init: Array | None = None,
+    tol: float | None = None,
+    max_iter: int | None = None,
+) -> Array:
+    """Elastic-net codes of samples in a dictionary.
+
+    Solves, for each row ``x`` of `X`, problem (3) of paper 1 (see :ref:`references`),
+    ``min_a  1/2 ||x - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``. Each sample is solved on
+    its own, to a KKT residual of at most 1e-6 (float64) or 1e-4 (float32), whatever the solver.
+
+    Parameters
+    ----------
+    X : ndarray or Tensor of shape (n_samples, n_features)
+        Samples.
+    dictionary : ndarray or Tensor of shape (n_components, n_features)
+        Atoms, of the kind (and device) of `X`.
+    lambda1 : float
+        Weight of the l1 norm, > 0, in the units of ``X @ dictionary.T``.
+    lambda2 : float, default=0.0
+        Weight of half the squared l2 norm, >= 0.
+    positive : bool, default=False
+        Whether to constrain the codes to be non-negative.
+    solver : {"auto", "spams", "fista"}, default="auto"
+        "spams": LARS, on the CPU. "fista": accelerated proximal gradient followed by an
+        active-set method, in torch, on any device. "auto" takes the first that works here.
+    init : ndarray or Tensor of shape (n_samples, n_components), default=None
+        Codes to start from, used by "fista"; LARS always starts from zero.
+    tol : float, default=None
+        KKT residual, in units of `lambda1`, at which a code is accepted. None: as good as the
+        method gives.
+    max_iter : int, default=None
+        Bound on the steps of the path ("spams") or on the iterations and, after them, the
+        active-set rounds ("fista"). None: enough for any problem.
+
+    Returns
+    -------
+    codes : ndarray or Tensor of shape (n_samples, n_components)
+        In float32 if `X` and `dictionary` are, else in float64; tensors stay on their device.
+        Not connected to autograd: for that there is :class:`skddl.nn.SparseCode`.
+
+    Raises
+    ------
+    ValueError
+        If an array contains NaN or infinity or is of the wrong shape, a weight is negative, or the
+        solver is unknown or does not work here.
+    TypeError
+        If `X`, `dictionary` and `init` are not all arrays or all tensors.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If codes are not optimal within `max_iter`, or beyond what the float type can hold.
+
+    See Also
+    --------
+    kkt_residual : A certificate that codes are optimal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skddl.sparse_coding import sparse_encode
+    >>> dictionary = np.eye(3)
+    >>> sparse_encode(np.array([[3.0, -0.5, -2.0]]), dictionary, lambda1=1.0)
+    array([[ 2.,  0., -1.]])
+    """
+    problem = _check_problem(lambda1, lambda2, positive)
+    x, atoms, start = _check_arrays(X, dictionary, codes=init)
+    for name, value in (("tol", tol), ("max_iter", max_iter)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be None or > 0, got {value!r}.")
+    codes = solve(problem, x, atoms, solver=solver, init=start, tol=tol, max_iter=max_iter)
+    return codes if isinstance(X, Tensor) else codes.numpy()
+
+
+def kkt_residual(
+    X: Array,
+    dictionary: Array,
+    codes: Array,
+    *,
+    lambda1: float,
+    lambda2: float = 0.0,
+    positive: bool = False,
+) -> Array:
+    """Largest violation of the optimality conditions of each code, in units of lambda1.
+
+    With ``c = (x - a D) D' - lambda2 a``, a code ``a`` solves problem (3) of paper 1 (see
+    :ref:`references`) if and only if ``c_j = lambda1 sign(a_j)`` where ``a_j != 0`` and
+    ``|c_j| <= lambda1`` elsewhere (``c_j <= lambda1`` if `positive`).
+
+    Parameters
+    ----------
+    X : ndarray or Tensor of shape (n_samples, n_features)
+        Samples.
+    dictionary : ndarray or Tensor of shape (n_components, n_features)
+        Atoms.
+    codes : ndarray or Tensor of shape (n_samples, n_components)
+        Codes to judge.
+    lambda1, lambda2, positive
+        The problem, as in :func:`sparse_encode`.
+
+    Returns
+    -------
+    residual : ndarray or Tensor of shape (n_samples,)
+        Computed in float64 (a residual of 1e-4 could not be told from rounding in float32);
+        infinite where a code is negative although `positive`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`sparse_encode`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skddl.sparse_coding import kkt_residual
+    >>> X, dictionary = np.array([[3.0, -0.5, -2.0]]), np.eye(3)
+    >>> kkt_residual(X, dictionary, np.array([[2.0, 0.0, -1.0]]), lambda1=1.0)
+    array([0.])
+    >>> kkt_residual(X, dictionary, np.array([[2.0, 0.0, -1.5]]), lambda1=1.0)
+    array([0.5])
+    """
+    problem = _check_problem(lambda1, lambda2, positive)
+    x, atoms, a = _check_arrays(X, dictionary, codes=codes)
+    assert a is not None
+    residual = problem.kkt_residual(x.double(), atoms.double(), a.double())
+    return residual if isinstance(X, Tensor) else residual.numpy()
+
+
+def _check_problem(lambda1: float, lambda2: float, positive: bool) -> ElasticNetProblem:
+    for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} must be a real number, got {value!r}.")
+    return ElasticNetProblem(float(lambda1), float(lambda2), bool(positive))
+
+
+def _check_arrays(X: Any, dictionary: Any, *, codes: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The arguments as finite, detached tensors of one dtype and matching shapes."""
+    named = {"X": X, "dictionary": dictionary} | ({} if codes is None else {"codes": codes})
+    are_tensors = {name: isinstance(value, Tensor) for name, value in named.items()}
+    if len(set(are_tensors.values())) > 1:
+        raise TypeError(f"Arrays and torch tensors cannot be mixed: {are_tensors} (tensor or not).")
+    if are_tensors["X"]:
+        arrays = {name: _check_tensor(value, name) for name, value in named.items()}
+    else:
+        arrays = {name: _from_numpy(value, name) for name, value in named.items()}
+    dtype = arrays["X"].dtype
+    for name, value in arrays.items():
+        dtype = torch.promote_types(dtype, value.dtype)
+        if value.device != arrays["X"].device:
+            raise ValueError(f"{name} is on {value.device}, X on {arrays['X'].device}.")
+    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
+    if shapes["dictionary"][1] != shapes["X"][1]:
+        raise ValueError(
+            f"X has {shapes['X'][1]} features, but the atoms of dictionary have "
+            f"{shapes['dictionary'][1]}."
+        )
+    expected = (shapes["X"][0], shapes["dictionary"][0])
+    if codes is not None and shapes["codes"] != expected:
+        raise ValueError(f"The codes must have shape {expected}, got {shapes['codes']}.")
+    x, atoms, *rest = (value.to(dtype) for value in arrays.values())
+    return x, atoms, rest[0] if rest else None
+
+
+def _check_tensor(value: Tensor, name: str) -> Tensor:
+    value = value.detach()
+    if value.ndim != 2:
+        raise ValueError(f"{name} must be 2-D, got a tensor of shape {tuple(value.shape)}.")
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}.")
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"Input {name} contains NaN or infinity.")
+    # The solvers never run below float32.
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def _from_numpy(value: Any, name: str) -> Tensor:
+    array = check_array(
+        value, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=0
+    )
+    # torch warns about sharing memory that is not writable, although nothing is written here.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

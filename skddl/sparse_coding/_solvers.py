@@ -1,0 +1,96 @@
+"""The solvers by name, and what they have in common."""
+
+import warnings
+from typing import Protocol
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from ._fista import FistaSolver
+from ._problem import ElasticNetProblem
+from ._spams import SpamsSolver
+
+
+class Solver(Protocol):
+    """What a sparse coder must offer: add one by writing this class and a line in `SOLVERS`."""
+
+    name: str
+
+    def is_available(self, device: torch.device) -> bool:
+        """Whether the solver works here, on tensors of this device."""
+
+    def solve(
+        self,
+        problem: ElasticNetProblem,
+        X: Tensor,
+        dictionary: Tensor,
+        *,
+        init: Tensor | None,
+        tol: float | None,
+        max_iter: int | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Codes (n_samples, n_components) and their KKT residuals (n_samples,).
+
+        Tensors are detached, finite, of one dtype (float32 or float64) and on one device; codes
+        come back alike. Samples are solved independently of one another. `tol` is a KKT residual
+        in units of lambda1; None asks for as much as the method gives.
+        """
+
+
+# In the order in which "auto" tries them.
+SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (SpamsSolver(), FistaSolver())}
+
+# A residual above this is reported: the accuracy that the package promises.
+PROMISED_RESIDUAL = {torch.float32: 1e-4, torch.float64: 1e-6}
+
+
+def get_solver(name: str, device: torch.device) -> Solver:
+    """The solver called `name`; for "auto" the first one that works on `device`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such solver, or it does not work here.
+    """
+    if name == "auto":
+        return next(solver for solver in SOLVERS.values() if solver.is_available(device))
+    if name not in SOLVERS:
+        raise ValueError(f"solver must be one of {['auto', *SOLVERS]}, got {name!r}.")
+    if not SOLVERS[name].is_available(device):
+        raise ValueError(
+            f"solver={name!r} does not work here (is it installed? does it support device "
+            f"{device.type!r}?). Use solver='auto'."
+        )
+    return SOLVERS[name]
+
+
+def solve(
+    problem: ElasticNetProblem,
+    X: Tensor,
+    dictionary: Tensor,
+    *,
+    solver: str = "auto",
+    init: Tensor | None = None,
+    tol: float | None = None,
+    max_iter: int | None = None,
+) -> Tensor:
+    """Codes of the rows of `X`, with a `ConvergenceWarning` where they are not optimal."""
+    method = get_solver(solver, X.device)
+    if not len(X):
+        return X.new_zeros((0, len(dictionary)))
+    with torch.no_grad():
+        codes, residual = method.solve(
+            problem, X, dictionary, init=init, tol=tol, max_iter=max_iter
+        )
+    promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
+    unsolved = residual > promised
+    if bool(unsolved.any()):
+        warnings.warn(
+            f"{int(unsolved.sum())} of {len(X)} codes are not optimal: their largest KKT residual "
+            f"is {float(residual.max()):.1e} lambda1. Increase lambda1, lambda2 or max_iter, or "
+            "use float64.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return codes
