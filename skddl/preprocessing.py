@@ -143,8 +143,8 @@ class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 def _normalize_rows(X: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bring the rows of `X` to zero mean and unit norm, in place."""
-    # A power of two scales without rounding, and then neither does a sum of 1e308 overflow nor the
-    # square of 1e-300 vanish.
+    # The range of a sample may be larger than the largest float. A power of two scales it without
+    # rounding.
     _, exponent = np.frexp(np.abs(X).max(axis=1, keepdims=True))
     np.ldexp(X, -exponent, out=X)
     # The mean of a constant row is rounded, and what it leaves would be blown up to norm 1. The

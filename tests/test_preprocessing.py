@@ -87,6 +87,13 @@ def test_scale_of_a_sample_does_not_matter(samples, dtype, scale):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("largest", [np.finfo(np.float64).max, 5e-324])
+def test_largest_and_smallest_float_are_normalized(largest):
+    X = np.array([[-largest, 0.0, largest]])
+    expected = np.array([[-1, 0, 1]]) / np.sqrt(2)
+    np.testing.assert_allclose(SampleNormalizer().fit_transform(X), expected, rtol=0, atol=1e-15)
+
+
 def test_smallest_difference_around_a_large_mean_is_kept():
     step = np.spacing(1.0)
     X = np.array([[1.0, 1.0, 1.0, 1.0 + step]])
