@@ -1,7 +1,14 @@
 """Supervised dictionary learning with a scikit-learn interface."""
 
+from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
+from .task_driven import TaskDrivenDictionaryClassifier
 
 __version__ = "0.1.0"
 
-__all__ = ["SampleNormalizer", "__version__"]
+__all__ = [
+    "OnlineDictionaryLearning",
+    "SampleNormalizer",
+    "TaskDrivenDictionaryClassifier",
+    "__version__",
+]

@@ -44,7 +44,9 @@ class FistaSolver:
         chunk = max(1, _CHUNK_ELEMENTS // len(dictionary))
         for start in range(0, len(X), chunk):
             rows = slice(start, start + chunk)
-            _iterate(problem, X[rows], dictionary, codes[rows], 300 if max_iter is None else max_iter)
+            _iterate(
+                problem, X[rows], dictionary, codes[rows], 300 if max_iter is None else max_iter
+            )
             codes[rows], residual[rows] = polish(
                 problem,
                 X[rows],

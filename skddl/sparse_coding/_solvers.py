@@ -79,6 +79,12 @@ def solve(
     method = get_solver(solver, X.device)
     if not len(X):
         return X.new_zeros((0, len(dictionary)))
+    finite = X.isfinite().all(1)
+    if not bool(finite.all()):
+        # Learned features can overflow. Such a sample has no code: a loss over it is not finite.
+        codes = X.new_full((len(X), len(dictionary)), torch.nan)
+        codes[finite] = solve(problem, X[finite], dictionary, solver=solver)
+        return codes
     with torch.no_grad():
         codes, residual = method.solve(
             problem, X, dictionary, init=init, tol=tol, max_iter=max_iter

@@ -1,0 +1,148 @@
+"""Table I of paper 1: task-driven dictionary learning on MNIST, by the paper's own recipe.
+
+    python benchmarks/table1_mnist.py                    # everything: more than an hour on two cores
+    python benchmarks/table1_mnist.py --sizes 1k --methods lin --subsets 2
+
+Every finished fit is written to the JSON file at once, and a fit that was stopped goes on from its
+checkpoint: call the script again with the same arguments. Rows that are already in the file are
+not computed again.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
+from skddl.datasets import load_mnist
+
+HERE = Path(__file__).parent
+PAPER = {("60k", "lin"): 0.971, ("60k", "cnn"): 0.984, ("1k", "lin"): 0.898, ("1k", "cnn"): 0.928}
+ROWS = {"lin": "TDDL-LIN", "cnn": "TDDL-CNN"}
+N_PER_CLASS = 100
+
+
+def make_classifier(method, size, seed, checkpoint):
+    """The classifier with every value that section IV of paper 1 names."""
+    features = (
+        {"features": "linear", "n_features_out": 196, "lambda1": 0.8}
+        if method == "lin"
+        else {"features": "lenet", "lambda1": 4.0}
+    )
+    return TaskDrivenDictionaryClassifier(
+        400,
+        image_shape=(1, 28, 28),
+        lambda2=0.0,
+        nu1=0.1,
+        nu2=0.0,
+        t0=4000,
+        learning_rate=0.05,
+        batch_size=100,
+        max_iter=40_000 if size == "60k" else 1000,
+        init="class-odl",
+        checkpoint=checkpoint,
+        random_state=seed,
+        **features,
+    )
+
+
+def subset(y, seed):
+    """Row numbers of 100 samples of each class."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate(
+        [rng.choice(np.flatnonzero(y == label), N_PER_CLASS, replace=False) for label in range(10)]
+    )
+
+
+def run(method, size, seed, train, test, checkpoint):
+    """One fit and its scores on the 10,000 test images."""
+    X, y = train
+    if size == "1k":
+        rows = subset(y, seed)
+        X, y = X[rows], y[rows]
+    start = time.perf_counter()
+    clf = make_classifier(method, size, seed, checkpoint).fit(X, y)
+    seconds = time.perf_counter() - start
+    codes = clf.transform(test[0])
+    history = [entry for entry in clf.history_ if "loss" in entry]
+    return {
+        "method": method,
+        "size": size,
+        "seed": seed,
+        "accuracy": clf.score(*test),
+        "train_accuracy": clf.score(X[:10_000], y[:10_000]),
+        "n_nonzero": float((codes != 0).sum(axis=1).mean()),
+        "fit_seconds_since_last_stop": seconds,
+        "history": history if size == "60k" else history[-1:],
+    }
+
+
+def load(path):
+    """The runs of a JSON file, none if it is not there yet."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def save(path, runs):
+    """Replace the JSON file in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def print_table(runs):
+    """Ours beside the paper's, in Markdown."""
+    print("| train set | method | paper | ours | std | runs | non-zeros per code |")
+    print("|---|---|---|---|---|---|---|")
+    for (size, method), paper in PAPER.items():
+        rows = [r for r in runs if (r["size"], r["method"]) == (size, method)]
+        name = f"| {size.upper()} | {ROWS[method]} | {paper:.3f} "
+        if not rows:
+            print(name + "| not run | | | |")
+            continue
+        accuracy = np.array([r["accuracy"] for r in rows])
+        n_nonzero = np.mean([r["n_nonzero"] for r in rows])
+        std = f"{accuracy.std(ddof=1):.4f}" if len(rows) > 1 else ""
+        print(name + f"| {accuracy.mean():.4f} | {std} | {len(rows)} | {n_nonzero:.1f} |")
+
+
+def main():
+    """Run what is asked for and not yet there, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=["1k", "60k"], default=["1k", "60k"])
+    parser.add_argument("--methods", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--subsets", type=int, default=20, help="subsets of 1,000 samples")
+    parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "table1_mnist.json")
+    arguments = parser.parse_args()
+
+    runs = load(arguments.output)
+    done = {(r["method"], r["size"], r["seed"]) for r in runs}
+    normalizer = SampleNormalizer()
+    train, test = (
+        (normalizer.fit_transform(X), y)
+        for X, y in (
+            load_mnist(arguments.data_home, subset=part, return_X_y=True)
+            for part in ("train", "test")
+        )
+    )
+    for size in arguments.sizes:
+        for method in arguments.methods:
+            for seed in range(arguments.subsets if size == "1k" else 1):
+                if (method, size, seed) in done:
+                    continue
+                checkpoint = arguments.output.with_suffix(f".{size}-{method}-{seed}.checkpoint")
+                checkpoint.parent.mkdir(parents=True, exist_ok=True)
+                result = run(method, size, seed, train, test, checkpoint)
+                print({k: v for k, v in result.items() if k != "history"}, flush=True)
+                runs.append(result)
+                save(arguments.output, runs)
+                checkpoint.unlink()
+    print_table(runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""What every torch-backed estimator shares: input, device, batches, random numbers."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from ._callbacks import CallbackSupportMixin
+from .training import DivergenceError
+
+# Samples passed through a network at a time when nothing is learned.
+INFERENCE_BATCH = 1000
+
+_NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
+
+# fork_rng saves and restores torch's global generator: two threads must not do so at once.
+_global_rng_lock = threading.Lock()
+
+
+class TorchEstimator(CallbackSupportMixin, BaseEstimator):
+    """Base of the estimators that hold a torch module as `module_`.
+
+    Subclasses have the parameters `image_shape`, `device` and `dtype`.
+    """
+
+    module_: nn.Module
+
+    def _validate_samples(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
+        """`X` (and `y`) checked, `X` as a 2-D array that is copied only where it must be.
+
+        Images (n, C, H, W) become rows, torch tensors arrays. The dtype stays: rows are converted
+        batch by batch.
+        """
+        if isinstance(X, Tensor):
+            X = X.detach().cpu().numpy()
+        shape = np.shape(X) if hasattr(X, "shape") else ()
+        if len(shape) == 4:
+            if self.image_shape is not None and tuple(shape[1:]) != tuple(self.image_shape):
+                raise ValueError(
+                    f"X holds images of shape {tuple(shape[1:])}, but "
+                    f"image_shape={tuple(self.image_shape)}."
+                )
+            X = np.asanyarray(X).reshape(len(X), -1)
+        if isinstance(y, str) and y == "no_validation":
+            return validate_data(self, X, reset=reset)
+        return validate_data(self, X, y, reset=reset)
+
+    def _input_shape(self, X: Any) -> tuple[int, ...]:
+        """Shape of one sample for the network: (C, H, W) where that is known, else (n_features,).
+
+        `X` is as the user gave it.
+        """
+        shape = np.shape(X)
+        if self.image_shape is None:
+            return tuple(shape[1:])
+        image_shape = tuple(self.image_shape)
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(
+                f"image_shape must be (channels, height, width), got {self.image_shape!r}."
+            )
+        if len(shape) == 2 and shape[1] != np.prod(image_shape):
+            raise ValueError(
+                f"image_shape={image_shape} means {np.prod(image_shape)} features, but X has "
+                f"{shape[1]} features."
+            )
+        return image_shape
+
+    def _torch_device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device={self.device!r} cannot be used here: {error}") from error
+        return device
+
+    def _apply(self, function: Callable[[nn.Module, Tensor], Tensor], X: Any) -> NDArray[Any]:
+        """`function` of the fitted module and of validated samples, batch by batch, as an array.
+
+        float64 samples are answered in float64: rounding in float32 would depend on how the
+        samples fall into batches.
+        """
+        check_is_fitted(self)
+        X = self._validate_samples(X, reset=False)
+        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
+        device = self._torch_device()
+        module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
+        samples = Samples(X, device, dtype)
+        with torch.no_grad():
+            parts = [
+                function(module, samples[start : start + INFERENCE_BATCH]).cpu().numpy()
+                for start in range(0, len(samples), INFERENCE_BATCH)
+            ]
+        return np.concatenate(parts)
+
+
+class Samples:
+    """Validated samples, of which rows are handed out as tensors; uint8 becomes [0, 1].
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Of any real dtype; a memmap is read where rows are asked for.
+    device, dtype
+        Of the tensors.
+    """
+
+    def __init__(self, X: NDArray[Any], device: torch.device, dtype: torch.dtype) -> None:
+        self.X = X
+        self.device = device
+        self.dtype = dtype
+
+    def on(self, device: str) -> "Samples":
+        """The same samples, to be handed out on another device."""
+        return Samples(self.X, torch.device(device), self.dtype)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Tensor:
+        # A copy: torch warns of views on memory that is not writable, and knows fewer types.
+        chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
+        batch = torch.from_numpy(chosen).to(self.device)
+        return batch / 255 if self.X.dtype == np.uint8 else batch
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """Make torch's global generator start at `seed`, and put it back as it was afterwards."""
+    with _global_rng_lock, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
+    """Leave the attributes of `estimator` as they were when an exception passes.
+
+    A training that diverged is the exception: what it had reached is kept.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except DivergenceError:
+        raise
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

@@ -1,0 +1,196 @@
+"""The state from which task-driven dictionary learning starts (paper 1, section IV)."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from ._base import INFERENCE_BATCH, Samples
+from ._classifier import LEFT_OUT
+from .dictionary import (
+    OnlineDictionaryLearning,
+    atoms_per_class,
+    auto_lambda1,
+    class_dictionary,
+    draw_atoms,
+)
+from .nn import LeNetFeatures, LinearFeatures, SparseCode
+from .nn.task_driven import TaskDrivenNetwork
+
+# Samples from which dictionary and classifier start: all of MNIST; more would only cost memory.
+_MAX_INIT_SAMPLES = 60_000
+
+
+def make_features(
+    features: str | Callable[[tuple[int, ...]], nn.Module],
+    input_shape: tuple[int, ...],
+    n_features_out: int | None,
+) -> tuple[nn.Module, int]:
+    """The feature map for flat rows of samples of `input_shape`, and the length of its output."""
+    n_features = prod(input_shape)
+    if features == "identity":
+        module: nn.Module = nn.Identity()
+    elif features == "linear":
+        module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4))
+    elif features == "lenet":
+        if len(input_shape) != 3:
+            raise ValueError(
+                "features='lenet' needs images: pass image_shape=(C, H, W), or X of shape "
+                "(n, C, H, W)."
+            )
+        module = _lenet(input_shape, n_features_out)
+    else:
+        assert callable(features)
+        module = features(input_shape)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"features must return a torch.nn.Module, got {module!r}.")
+    if len(input_shape) > 1:
+        module = nn.Sequential(nn.Unflatten(1, input_shape), module)
+    module.eval()
+    with torch.no_grad():
+        shape = tuple(module(torch.zeros(1, n_features)).shape)
+    if len(shape) != 2 or shape[1] != (n_features_out or shape[1]):
+        raise ValueError(
+            f"features={features!r} gives an output of shape {('n', *shape[1:])} per batch, "
+            f"expected {('n', n_features_out or 'n_features_out')}."
+        )
+    return module, shape[1]
+
+
+def _lenet(image_shape: tuple[int, ...], n_features_out: int | None) -> nn.Module:
+    module = LeNetFeatures(image_shape)
+    if n_features_out is None or n_features_out == module.n_features_out:
+        return module
+    per_filter = module.n_features_out // module.conv2.out_channels
+    if n_features_out % per_filter:
+        raise ValueError(
+            f"n_features_out={n_features_out} must be a multiple of {per_filter}, the number of "
+            f"features that each filter of 'lenet' gives on images of shape {image_shape}."
+        )
+    filters = (module.conv1.out_channels, n_features_out // per_filter)
+    return LeNetFeatures(image_shape, n_filters=filters)
+
+
+@dataclass
+class Start:
+    """A network from which to train, and how it came about."""
+
+    network: TaskDrivenNetwork
+    lambda1: float
+    n_redrawn: int
+
+
+def start_network(
+    features: nn.Module,
+    n_features_out: int,
+    samples: Samples,
+    y: NDArray[np.intp],
+    sample_weight: NDArray[Any],
+    *,
+    n_classes: int,
+    n_components: int | None,
+    lambda1: float | str,
+    lambda2: float,
+    nu1: float,
+    init: str,
+    rng: np.random.RandomState,
+) -> Start:
+    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5).
+
+    `y` and `sample_weight` are those of :class:`skddl._classifier.TrainingData`.
+    """
+    rows = _draw_rows(y, rng)
+    y, sample_weight = y[rows], sample_weight[rows]
+    labelled = y >= 0
+    inputs = _apply(features, samples, rows)
+    lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
+    if n_components is None:
+        n_components = int(atoms_per_class(y[labelled]).sum())
+    if init == "class-odl":
+        dictionary, n_redrawn = class_dictionary(
+            inputs[labelled],
+            y[labelled],
+            n_components=n_components,
+            lambda1=lambda1,
+            lambda2=lambda2,
+            random_state=rng,
+        )
+    elif init == "odl":
+        odl = OnlineDictionaryLearning(
+            n_components, lambda1=lambda1, lambda2=lambda2, random_state=rng
+        ).fit(inputs)
+        dictionary, n_redrawn = odl.components_, odl.n_redrawn_
+    else:
+        dictionary, n_redrawn = draw_atoms(inputs, n_components, rng), 0
+
+    code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
+    network = TaskDrivenNetwork(features, code, n_classes).to(samples.dtype)
+    with torch.no_grad():
+        code.dictionary.copy_(torch.from_numpy(dictionary))
+        codes = code(torch.from_numpy(inputs[labelled])).numpy()
+        if not codes.any():
+            useful = code.problem.lambda_max(torch.from_numpy(inputs), code.dictionary).max()
+            warnings.warn(
+                f"lambda1={lambda1:g} is so large that every code is zero: nothing can be "
+                f"learned. The largest useful value is {float(useful):.3g}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        weight = _best_classifier(codes, y[labelled], sample_weight[labelled], n_classes, nu1)
+        network.classifier.weight.copy_(torch.from_numpy(weight))
+    return Start(network, lambda1, n_redrawn)
+
+
+def _draw_rows(y: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.intp]:
+    """At most 60,000 rows, at least one of each class among them."""
+    rows = np.flatnonzero(y != LEFT_OUT)
+    if len(rows) <= _MAX_INIT_SAMPLES:
+        return rows
+    drawn = rng.choice(rows, _MAX_INIT_SAMPLES, replace=False)
+    return np.union1d(drawn, rows[np.unique(y[rows], return_index=True)[1]])
+
+
+def _apply(module: nn.Module, samples: Samples, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Outputs of `module` in evaluation mode."""
+    module.eval()
+    with torch.no_grad():
+        return np.concatenate(
+            [
+                module(samples[rows[start : start + INFERENCE_BATCH]]).cpu().numpy()
+                for start in range(0, len(rows), INFERENCE_BATCH)
+            ]
+        )
+
+
+def _best_classifier(
+    codes: NDArray[Any],
+    y: NDArray[np.intp],
+    sample_weight: NDArray[Any],
+    n_classes: int,
+    nu1: float,
+) -> NDArray[Any]:
+    """W of the convex problem (5), ``mean loss + nu1/2 ||W||^2``; zeros for classes not in `y`."""
+    weight = np.zeros((n_classes, codes.shape[1]), dtype=codes.dtype)
+    present = np.unique(y)
+    if len(present) == 1:
+        return weight
+    # scikit-learn minimises C sum loss + 1/2 ||W||^2. Of two classes it learns one row, the
+    # difference w of our two, whose penalty is least where they are -w/2 and w/2: nu1/4 ||w||^2.
+    scale = float(sample_weight.sum()) * nu1 * (0.5 if len(present) == 2 else 1.0)
+    model = LogisticRegression(
+        C=1 / scale if scale > 0 else np.inf, fit_intercept=False, max_iter=500
+    )
+    with warnings.catch_warnings():
+        # A start need not be exact.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        coef = model.fit(codes, y, sample_weight=sample_weight).coef_
+    weight[present] = np.concatenate([-coef / 2, coef / 2]) if len(present) == 2 else coef
+    return weight

@@ -1,0 +1,40 @@
+"""The network of task-driven dictionary learning."""
+
+from torch import Tensor, nn
+
+from .sparse_code import SparseCode
+
+
+class TaskDrivenNetwork(nn.Module):
+    """Features, sparse code, linear classifier (paper 1, Fig. 1).
+
+    Parameters
+    ----------
+    features : Module
+        ``x -> x~``, paper 1, Eqs. (8) and (9); its output has shape (n_samples, n_features_out).
+    code : SparseCode
+        ``x~ -> alpha*(x~, D)``.
+    n_outputs : int
+        Number of classes.
+
+    Attributes
+    ----------
+    classifier : Linear
+        W, of shape (n_outputs, n_components), without bias.
+    """
+
+    def __init__(self, features: nn.Module, code: SparseCode, n_outputs: int) -> None:
+        super().__init__()
+        self.features = features
+        self.code = code
+        self.classifier = nn.Linear(len(code.dictionary), n_outputs, bias=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes of shape (n_samples, n_components)."""
+        codes: Tensor = self.code(self.features(x))
+        return codes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of shape (n_samples, n_outputs)."""
+        scores: Tensor = self.classifier(self.encode(x))
+        return scores

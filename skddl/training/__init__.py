@@ -1,0 +1,19 @@
+"""The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
+
+from ._batches import BatchSampler
+from ._checkpoint import Checkpoint
+from ._early_stopping import EarlyStopping
+from ._loop import DivergenceError, train
+from ._optimizers import OPTIMIZERS, make_optimizer
+from ._state import TrainingState
+
+__all__ = [
+    "OPTIMIZERS",
+    "BatchSampler",
+    "Checkpoint",
+    "DivergenceError",
+    "EarlyStopping",
+    "TrainingState",
+    "make_optimizer",
+    "train",
+]

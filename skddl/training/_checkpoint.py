@@ -1,0 +1,147 @@
+"""Checkpoints: a training that was killed goes on where it stood."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ._early_stopping import EarlyStopping
+from ._state import TrainingState
+
+_FORMAT = "skddl-checkpoint-1"
+# A step takes milliseconds, a checkpoint as long as a few of them.
+_STEPS_BETWEEN = 100
+
+
+class Checkpoint:
+    """One file (safetensors, with JSON in its header) that holds all of a training.
+
+    Nothing in the file is executed when it is read.
+
+    Parameters
+    ----------
+    path : path-like
+    identity : str
+        Says which fit this is. A file with another identity is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
+        self.path = Path(path)
+        self.identity = identity
+
+    def is_due(self, state: TrainingState) -> bool:
+        """Whether it is time to write."""
+        return state.finished or state.iteration % _STEPS_BETWEEN == 0
+
+    def write(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        state: TrainingState,
+        early_stopping: EarlyStopping | None,
+    ) -> None:
+        """Replace the file by the present state, in one move: it is never half written."""
+        optimizer_state = optimizer.state_dict()
+        tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+        tensors |= _flatten(optimizer_state["state"])
+        tensors["torch_rng"] = torch.get_rng_state()
+        header: dict[str, Any] = {
+            "identity": self.identity,
+            "iteration": state.iteration,
+            "history": state.history,
+            "curves": state.curves,
+            "finished": state.finished,
+        }
+        if early_stopping is not None:
+            tensors |= {f"best.{name}": v for name, v in early_stopping.best_state.items()}
+            header["best_score"] = early_stopping.best_score
+            header["n_without_improvement"] = early_stopping.n_without_improvement
+        partial = self.path.with_name(self.path.name + ".partial")
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
+            partial,
+            metadata={"format": _FORMAT, "training": json.dumps(header)},
+        )
+        os.replace(partial, self.path)
+
+    def restore(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        state: TrainingState,
+        early_stopping: EarlyStopping | None,
+    ) -> None:
+        """Put everything back as it was written; do nothing if there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, foreign, or of another fit.
+        """
+        if not self.path.exists():
+            return
+        tensors, header = self._read()
+        try:
+            module.load_state_dict(_with_prefix(tensors, "module."))
+            optimizer.load_state_dict(
+                optimizer.state_dict() | {"state": _unflatten(_with_prefix(tensors, "optimizer."))}
+            )
+            state.iteration = int(header["iteration"])
+            state.history = list(header["history"])
+            state.curves = dict(header["curves"])
+            state.finished = bool(header["finished"])
+            if early_stopping is not None:
+                early_stopping.best_state = _with_prefix(tensors, "best.")
+                early_stopping.best_score = float(header["best_score"])
+                early_stopping.n_without_improvement = int(header["n_without_improvement"])
+            torch.set_rng_state(tensors["torch_rng"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"The checkpoint {str(self.path)!r} is damaged: {error}") from error
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = json.loads(metadata["training"]) if metadata["format"] == _FORMAT else None
+        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"The file {str(self.path)!r} is not a checkpoint of skddl, or is truncated "
+                f"({error}). Remove it or pass another path as checkpoint."
+            ) from error
+        if header is None or header.get("identity") != self.identity:
+            raise ValueError(
+                f"The checkpoint {str(self.path)!r} belongs to a fit with other parameters or "
+                "other data. Remove it or pass another path as checkpoint."
+            )
+        return tensors, header
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _flatten(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        f"optimizer.{index}.{key}": value
+        for index, moments in state.items()
+        for key, value in moments.items()
+        if value is not None
+    }
+
+
+def _unflatten(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return state

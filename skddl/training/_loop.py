@@ -1,0 +1,143 @@
+"""The training loop: projected stochastic gradient descent, Algorithm 1 of paper 1."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ._batches import BatchSampler
+from ._checkpoint import Checkpoint
+from ._early_stopping import EarlyStopping
+from ._optimizers import inverse_time_schedule
+from ._state import TrainingState
+
+
+class DivergenceError(ValueError):
+    """The loss or a gradient is not finite; the module is as it was before that step."""
+
+
+def train(
+    module: nn.Module,
+    compute_loss: Callable[[int], tuple[Tensor, dict[str, float]]],
+    optimizer: torch.optim.Optimizer,
+    sampler: BatchSampler,
+    state: TrainingState,
+    *,
+    until: int,
+    t0: float,
+    early_stopping: EarlyStopping | None = None,
+    checkpoint: Checkpoint | None = None,
+    on_epoch: Callable[[], bool] | None = None,
+    verbose: bool = False,
+) -> None:
+    """Train `module` in place, step by step; `state` says where it stands.
+
+    Parameters
+    ----------
+    module : Module
+        Submodules with a method ``project_`` are projected after each step.
+    compute_loss : callable
+        Takes the number of a step (from 0); returns the loss of its batch, and metrics.
+    optimizer : Optimizer
+        Over parameters of `module`.
+    sampler : BatchSampler
+        Says where an epoch ends.
+    state : TrainingState
+        Where to go on from; updated.
+    until : int
+        The number of steps after which to end, counted from the first step of `state`.
+    t0 : float
+        Of the schedule ``rho_t = min(rho, rho t0 / t)``.
+    early_stopping : EarlyStopping, optional
+        The module ends in its best state.
+    checkpoint : Checkpoint, optional
+        Where to go on from, if it exists, and what to write.
+    on_epoch : callable, optional
+        Called at the end of each epoch; training ends where it returns True.
+    verbose : bool
+        Whether to show a progress bar.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a gradient is not finite.
+    """
+    if state.optimizer:
+        optimizer.load_state_dict(state.optimizer)
+    if checkpoint is not None:
+        checkpoint.restore(module, optimizer, state, early_stopping)
+    schedule = inverse_time_schedule(optimizer, t0, state.iteration)
+    progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
+    module.train()
+    with progress, _interruptible(module, state, until), _keep_optimizer(optimizer, state):
+        while state.iteration < until and not state.finished:
+            step = state.iteration
+            loss, metrics = compute_loss(step)
+            _require_finite("loss", loss, step, optimizer)
+            optimizer.zero_grad()
+            loss.backward()
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            _require_finite("gradient", nn.utils.get_total_norm(gradients), step, optimizer)
+            optimizer.step()
+            project_(module)
+            learning_rate = schedule.get_last_lr()[0]
+            schedule.step()
+
+            state.record_step(loss.item(), metrics)
+            progress.update()
+            if sampler.ends_epoch(step) or state.iteration == until:
+                entry = state.record_epoch(learning_rate)
+                progress.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
+                if early_stopping is not None:
+                    entry["validation_score"] = early_stopping.score()
+                    state.finished = early_stopping.update(module, entry["validation_score"])
+                if on_epoch is not None and on_epoch():
+                    state.finished = True
+            if checkpoint is not None and (checkpoint.is_due(state) or state.iteration == until):
+                checkpoint.write(module, optimizer, state, early_stopping)
+    if early_stopping is not None and early_stopping.best_state:
+        module.load_state_dict(early_stopping.best_state)
+    module.eval()
+
+
+@torch.no_grad()
+def project_(module: nn.Module) -> None:
+    """Call ``project_`` of every submodule that has constraints."""
+    for submodule in module.modules():
+        if hasattr(submodule, "project_"):
+            submodule.project_()
+
+
+def _require_finite(what: str, value: Tensor, step: int, optimizer: torch.optim.Optimizer) -> None:
+    if not bool(torch.isfinite(value).all()):
+        raise DivergenceError(
+            f"The {what} is not finite at iteration {step + 1}. Lower learning_rate (it is "
+            f"{optimizer.defaults['lr']:g}), or scale the samples, for example with "
+            "SampleNormalizer. The state before this iteration is kept."
+        )
+
+
+@contextmanager
+def _interruptible(module: nn.Module, state: TrainingState, until: int) -> Iterator[None]:
+    """Turn Ctrl-C into a warning and a usable module."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        project_(module)
+        warnings.warn(
+            f"Training was interrupted after {state.iteration} of {until} iterations. The model "
+            "so far is kept.",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _keep_optimizer(optimizer: torch.optim.Optimizer, state: TrainingState) -> Iterator[None]:
+    """However training ends, the next one goes on with the optimizer's moments."""
+    try:
+        yield
+    finally:
+        state.optimizer = optimizer.state_dict()
