@@ -45,6 +45,8 @@ class SparseCode(nn.Module):
     ------
     ValueError
         If a weight is out of range, a size is not positive, or the solver is unknown.
+    TypeError
+        If a weight is not a real number, or `positive` is not a bool.
 
     Notes
     -----
@@ -80,7 +82,7 @@ class SparseCode(nn.Module):
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, got {size}.")
         get_solver(solver, torch.device("cpu"))
-        self.problem = ElasticNetProblem(float(lambda1), float(lambda2), positive)
+        self.problem = ElasticNetProblem(lambda1, lambda2, positive)
         self.solver = solver
         self.dictionary = nn.Parameter(
             nn.functional.normalize(torch.randn(n_components, n_features), dim=1)

@@ -6,6 +6,9 @@ from torch import Tensor
 from ._problem import ElasticNetProblem
 from ._support import SupportSystem
 
+# Entries of all linear systems that are solved at a time: half a gigabyte.
+_MATRIX_ELEMENTS = 2**26
+
 
 def polish(
     problem: ElasticNetProblem,
@@ -16,7 +19,7 @@ def polish(
     tol: float,
     max_rounds: int,
 ) -> tuple[Tensor, Tensor]:
-    """Drive `codes` to KKT residuals <= `tol`, by an active-set method batched over samples.
+    """Codes of KKT residuals <= `tol` from `codes`, by an active-set method batched over samples.
 
     Each round solves the problem exactly for the present support and signs, moves towards that
     solution as far as the objective decreases, and, where the support was solved already, lets in
@@ -43,11 +46,10 @@ def polish(
     -------
     codes : Tensor of shape (n_samples, n_components)
     residual : Tensor of shape (n_samples,)
-        KKT residuals of the codes.
+        KKT residuals of the codes as they are returned, rounded to their type.
     """
     dtype = codes.dtype
-    X, dictionary, codes = X.double(), dictionary.double(), codes.double()
-    residual = X.new_zeros(len(X))
+    X, dictionary, codes = X.double(), dictionary.double(), codes.to(torch.float64, copy=True)
     gram = dictionary @ dictionary.T
     tolerance = rounding_floor(problem, X, dictionary).clamp_min(tol)
     todo = torch.arange(len(X), device=X.device)
@@ -56,20 +58,24 @@ def polish(
         correlation = problem.correlation(X[todo], dictionary, present)
         violation = problem.violation(correlation, present)
         bound = tolerance[todo] * problem.lambda1
-        worst = violation.amax(1)
-        residual[todo] = worst / problem.lambda1
-        unsolved = worst > bound
+        unsolved = violation.amax(1) > bound
         todo, present, correlation, violation, bound = (
             values[unsolved] for values in (todo, present, correlation, violation, bound)
         )
         if not len(todo):
             break
         signs = _enter(present, correlation, violation, bound)
-        moved = _move(problem, gram, present, correlation, signs)
+        width = max(1, int(signs.count_nonzero(1).max()))
+        parts = (
+            values.split(max(1, _MATRIX_ELEMENTS // width**2))
+            for values in (present, correlation, signs)
+        )
+        moved = torch.cat([_move(problem, gram, *part) for part in zip(*parts, strict=True)])
         codes[todo] = moved
         # Rounding can leave a sample where no step changes it any more: asking again is no use.
         todo = todo[(moved != present).any(1)]
-    return codes.to(dtype), residual.to(dtype)
+    codes = codes.to(dtype)
+    return codes, problem.kkt_residual(X, dictionary, codes.double()).to(dtype)
 
 
 def rounding_floor(problem: ElasticNetProblem, X: Tensor, dictionary: Tensor) -> Tensor:

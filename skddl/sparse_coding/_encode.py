@@ -1,6 +1,8 @@
 """The public functions: sparse coding of numpy arrays and torch tensors."""
 
-from numbers import Real
+import functools
+import math
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,7 +12,7 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from ._problem import ElasticNetProblem
-from ._solvers import solve
+from ._solvers import all_finite, solve
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -69,7 +71,8 @@ def sparse_encode(
         If an array contains NaN or infinity or is of the wrong shape, a weight is negative, or the
         solver is unknown or does not work here.
     TypeError
-        If `X`, `dictionary` and `init` are not all arrays or all tensors.
+        If `X`, `dictionary` and `init` are not all arrays or all tensors, or a number or a flag
+        is of another type.
 
     Warns
     -----
@@ -80,6 +83,13 @@ def sparse_encode(
     --------
     kkt_residual : A certificate that codes are optimal.
 
+    Notes
+    -----
+    A float32 code is wrong by some 1e-7 of its entries. Where atoms are nearly equal, entries that
+    nearly cancel are large, and where `lambda1` is below about 0.001 of what makes the code zero,
+    their rounding alone can exceed a residual of 1e-4. No solver can help that: the warning says
+    so, and float64 (or a larger `lambda1`) is the way out.
+
     Examples
     --------
     >>> import numpy as np
@@ -88,12 +98,13 @@ def sparse_encode(
     >>> sparse_encode(np.array([[3.0, -0.5, -2.0]]), dictionary, lambda1=1.0)
     array([[ 2.,  0., -1.]])
     """
-    problem = _check_problem(lambda1, lambda2, positive)
-    x, atoms, start = _check_arrays(X, dictionary, codes=init)
-    for name, value in (("tol", tol), ("max_iter", max_iter)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be None or > 0, got {value!r}.")
-    codes = solve(problem, x, atoms, solver=solver, init=start, tol=tol, max_iter=max_iter)
+    problem = ElasticNetProblem(lambda1, lambda2, positive)
+    _check_bounds(tol, max_iter)
+    starts = {} if init is None else {"init": init}
+    x, atoms, *start = _check_arrays(X=X, dictionary=dictionary, **starts)
+    codes = solve(
+        problem, x, atoms, solver=solver, init=next(iter(start), None), tol=tol, max_iter=max_iter
+    )
     return codes if isinstance(X, Tensor) else codes.numpy()
 
 
@@ -144,63 +155,69 @@ def kkt_residual(
     >>> kkt_residual(X, dictionary, np.array([[2.0, 0.0, -1.5]]), lambda1=1.0)
     array([0.5])
     """
-    problem = _check_problem(lambda1, lambda2, positive)
-    x, atoms, a = _check_arrays(X, dictionary, codes=codes)
-    assert a is not None
+    problem = ElasticNetProblem(lambda1, lambda2, positive)
+    x, atoms, a = _check_arrays(X=X, dictionary=dictionary, codes=codes)
     residual = problem.kkt_residual(x.double(), atoms.double(), a.double())
     return residual if isinstance(X, Tensor) else residual.numpy()
 
 
-def _check_problem(lambda1: float, lambda2: float, positive: bool) -> ElasticNetProblem:
-    for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
-        if not isinstance(value, Real):
-            raise TypeError(f"{name} must be a real number, got {value!r}.")
-    return ElasticNetProblem(float(lambda1), float(lambda2), bool(positive))
+def _check_bounds(tol: float | None, max_iter: int | None) -> None:
+    if tol is not None:
+        if isinstance(tol, bool) or not isinstance(tol, Real):
+            raise TypeError(f"tol must be None or a real number, got {tol!r}.")
+        if not 0 < tol < math.inf:
+            raise ValueError(f"tol must be None or a finite number > 0, got {tol!r}.")
+    if max_iter is not None:
+        if isinstance(max_iter, bool) or not isinstance(max_iter, Integral):
+            raise TypeError(f"max_iter must be None or an integer, got {max_iter!r}.")
+        if max_iter < 1:
+            raise ValueError(f"max_iter must be None or at least 1, got {max_iter!r}.")
 
 
-def _check_arrays(X: Any, dictionary: Any, *, codes: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The arguments as finite, detached tensors of one dtype and matching shapes."""
-    named = {"X": X, "dictionary": dictionary} | ({} if codes is None else {"codes": codes})
+def _check_arrays(**named: Any) -> list[Tensor]:
+    """Samples, atoms and codes, if any: finite, detached, of one dtype, of shapes that fit."""
     are_tensors = {name: isinstance(value, Tensor) for name, value in named.items()}
     if len(set(are_tensors.values())) > 1:
         raise TypeError(f"Arrays and torch tensors cannot be mixed: {are_tensors} (tensor or not).")
-    if are_tensors["X"]:
-        arrays = {name: _check_tensor(value, name) for name, value in named.items()}
-    else:
-        arrays = {name: _from_numpy(value, name) for name, value in named.items()}
-    dtype = arrays["X"].dtype
-    for name, value in arrays.items():
-        dtype = torch.promote_types(dtype, value.dtype)
-        if value.device != arrays["X"].device:
-            raise ValueError(f"{name} is on {value.device}, X on {arrays['X'].device}.")
-    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
-    if shapes["dictionary"][1] != shapes["X"][1]:
+    check = _check_tensor if are_tensors["X"] else _from_numpy
+    arrays = {name: check(value, name) for name, value in named.items()}
+    (n_samples, n_features), device = arrays["X"].shape, arrays["X"].device
+    n_components, n_features_of_atoms = arrays["dictionary"].shape
+    if not n_components or not n_features_of_atoms:
         raise ValueError(
-            f"X has {shapes['X'][1]} features, but the atoms of dictionary have "
-            f"{shapes['dictionary'][1]}."
+            f"dictionary is empty: its shape is {(n_components, n_features_of_atoms)}."
         )
-    expected = (shapes["X"][0], shapes["dictionary"][0])
-    if codes is not None and shapes["codes"] != expected:
-        raise ValueError(f"The codes must have shape {expected}, got {shapes['codes']}.")
-    x, atoms, *rest = (value.to(dtype) for value in arrays.values())
-    return x, atoms, rest[0] if rest else None
+    if n_features_of_atoms != n_features:
+        raise ValueError(
+            f"X has {n_features} features, but the atoms of dictionary have {n_features_of_atoms}."
+        )
+    for name, value in arrays.items():
+        if value.device != device:
+            raise ValueError(f"{name} is on {value.device}, X on {device}.")
+        if name not in ("X", "dictionary") and value.shape != (n_samples, n_components):
+            raise ValueError(
+                f"{name} must have shape {(n_samples, n_components)}, got {tuple(value.shape)}."
+            )
+    dtype = functools.reduce(torch.promote_types, (value.dtype for value in arrays.values()))
+    return [value.to(dtype) for value in arrays.values()]
 
 
 def _check_tensor(value: Tensor, name: str) -> Tensor:
     value = value.detach()
     if value.ndim != 2:
         raise ValueError(f"{name} must be 2-D, got a tensor of shape {tuple(value.shape)}.")
-    if not value.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {value.dtype}.")
-    if not bool(value.isfinite().all()):
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got {value.dtype}.")
+    value = value if value.dtype == torch.float32 else value.double()
+    if not all_finite(value):
         raise ValueError(f"Input {name} contains NaN or infinity.")
-    # The solvers never run below float32.
-    return value if value.dtype == torch.float64 else value.float()
+    return value
 
 
 def _from_numpy(value: Any, name: str) -> Tensor:
+    # torch takes no arrays whose strides are negative or whose bytes are swapped.
     array = check_array(
-        value, dtype=[np.float64, np.float32], input_name=name, ensure_min_samples=0
+        value, dtype=[np.float64, np.float32], order="C", input_name=name, ensure_min_samples=0
     )
-    # torch warns about sharing memory that is not writable, although nothing is written here.
+    # It warns about sharing memory that is not writable, although nothing is written here.
     return torch.from_numpy(array if array.flags.writeable else array.copy())

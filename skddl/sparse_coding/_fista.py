@@ -6,19 +6,25 @@ from torch import Tensor
 from ._active_set import polish
 from ._problem import ElasticNetProblem
 
-# Iterations between two looks at which samples have settled: a look synchronises the device.
-_CHECK_EVERY = 20
+# More does not pay: where atoms are so coherent that this is too little, so are several thousand.
+_MAX_ITER = 300
+# Iterations between two looks at which samples have settled: a look costs as much as one of them,
+# and synchronises the device.
+_CHECK_EVERY = 10
+# KKT residual, in units of lambda1, at which a sample has settled: its support is nearly right by
+# then, and the active-set method is faster than more iterations.
+_SETTLED = 0.1
 # Rounding of the codes themselves leaves more than this.
 _POLISH_TOL = {torch.float32: 1e-6, torch.float64: 1e-12}
-# Samples coded at a time, times atoms: bounds the memory of the supports' linear systems.
+# Entries of the codes that are computed at a time: bounds the memory of the iterates.
 _CHUNK_ELEMENTS = 2**22
 
 
 class FistaSolver:
     """FISTA (Beck and Teboulle, 2009) with adaptive restart, batched, with per-sample stopping.
 
-    A sample leaves the iteration when its support and signs have stood still; an active-set
-    method then makes its code exact.
+    A sample leaves the iteration when its KKT residual is small; an active-set method then makes
+    its code exact.
     """
 
     name = "fista"
@@ -44,48 +50,47 @@ class FistaSolver:
         chunk = max(1, _CHUNK_ELEMENTS // len(dictionary))
         for start in range(0, len(X), chunk):
             rows = slice(start, start + chunk)
-            _iterate(
-                problem, X[rows], dictionary, codes[rows], 300 if max_iter is None else max_iter
-            )
+            settled = _iterate(problem, X[rows], dictionary, codes[rows], max_iter or _MAX_ITER)
             codes[rows], residual[rows] = polish(
                 problem,
                 X[rows],
                 dictionary,
-                codes[rows],
+                settled,
                 tol=_POLISH_TOL[X.dtype] if tol is None else tol,
-                max_rounds=10 * len(dictionary) if max_iter is None else max_iter,
+                max_rounds=max_iter or 10 * len(dictionary),
             )
         return codes, residual
 
 
 def _iterate(
     problem: ElasticNetProblem, X: Tensor, dictionary: Tensor, codes: Tensor, max_iter: int
-) -> None:
-    """FISTA on all samples until the supports stand still; overwrites `codes`."""
+) -> Tensor:
+    """FISTA from `codes` until each sample has settled; zeros for those that do not."""
     small = dictionary.T if dictionary.shape[0] > dictionary.shape[1] else dictionary
-    lipschitz = torch.linalg.eigvalsh(small @ small.T)[-1] + problem.lambda2
-    step = 1 / lipschitz.clamp_min(torch.finfo(X.dtype).tiny)
+    lipschitz = float(torch.linalg.eigvalsh(small @ small.T)[-1]) + problem.lambda2
+    step = 1 / max(lipschitz, torch.finfo(X.dtype).tiny)
     threshold = step * problem.lambda1
 
+    settled = torch.zeros_like(codes)
     todo = torch.arange(len(X), device=X.device)
-    x, a = X, codes.clone()
-    point, momentum, signs = a, X.new_ones((len(X), 1)), a.sign()
+    x, a, point, age = X, codes, codes, X.new_zeros((len(X), 1))
     for iteration in range(1, max_iter + 1):
-        forward = point + step * problem.correlation(x, dictionary, point)
+        forward = problem.correlation(x, dictionary, point).mul_(step).add_(point)
         if problem.positive:
-            new = (forward - threshold).clamp_(min=0)
+            new = forward.sub_(threshold).clamp_(min=0)
         else:
-            new = torch.nn.functional.softshrink(forward, float(threshold))
+            new = torch.nn.functional.softshrink(forward, threshold)
         # Restart where the momentum points uphill (O'Donoghue and Candes, 2015).
-        uphill = ((point - new) * (new - a)).sum(1, keepdim=True) > 0
-        momentum = torch.where(uphill, 1.0, momentum)
-        grown = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
-        point = new + (momentum - 1) / grown * (new - a)
-        a, momentum = new, grown
+        moved = new - a
+        uphill = ((point - new) * moved).sum(1, keepdim=True) > 0
+        age = (age + 1).masked_fill_(uphill, 0)
+        a, point = new, torch.addcmul(new, age / (age + 3), moved)
         if iteration % _CHECK_EVERY == 0 or iteration == max_iter:
-            codes[todo] = a
-            moving = (a.sign() != signs).any(1)
+            moving = problem.kkt_residual(x, dictionary, a) > _SETTLED
+            settled[todo] = a.masked_fill(moving[:, None], 0)
             if not bool(moving.any()):
-                return
-            todo, x, a, point, momentum = (v[moving] for v in (todo, x, a, point, momentum))
-            signs = a.sign()
+                break
+            todo, x, a, point, age = (values[moving] for values in (todo, x, a, point, age))
+    # A code far from its optimum is no guide to the support, and has much too large a one where
+    # atoms are coherent: from zero, the active-set method stays among smaller ones.
+    return settled

@@ -7,6 +7,7 @@ samples, atoms and codes are rows: ``X`` is (n_samples, n_features), ``dictionar
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 class ElasticNetProblem:
     """Elastic-net sparse coding, paper 1, Eq. (3), for every row ``x`` of ``X``.
 
-    ``min_a  1/2 ||x - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``, with ``a >= 0`` if `positive`.
+    ``min_a  1/2 ||x - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``, ``a >= 0`` if `positive`.
 
     Parameters
     ----------
@@ -33,6 +34,14 @@ class ElasticNetProblem:
     positive: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("lambda1", "lambda2"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{name} must be a real number, got {value!r}.")
+            # SPAMS refuses numpy's scalars.
+            object.__setattr__(self, name, float(value))
+        if not isinstance(self.positive, bool):
+            raise TypeError(f"positive must be True or False, got {self.positive!r}.")
         if not (math.isfinite(self.lambda1) and self.lambda1 > 0):
             raise ValueError(f"lambda1 must be a finite number > 0, got {self.lambda1!r}.")
         if not (math.isfinite(self.lambda2) and self.lambda2 >= 0):
@@ -54,18 +63,21 @@ class ElasticNetProblem:
         return correlation.sub_(codes, alpha=self.lambda2) if self.lambda2 else correlation
 
     def violation(self, correlation: Tensor, codes: Tensor) -> Tensor:
-        """Distance of `correlation` from lambda1 times the subdifferential of ``||.||_1`` at `codes`.
+        """Distance of `correlation` from lambda1 times the subdifferential of the l1 norm.
 
         Entry by entry: an atom in use must have correlation ``lambda1 sign(a)``, an atom not in use
         one in ``[-lambda1, lambda1]`` (``(-inf, lambda1]`` if positive). An infeasible (negative)
         entry under `positive` is an infinite violation.
         """
-        # Two Python numbers would make `where` give torch's default dtype, not that of the codes.
-        lambda1 = codes.new_tensor(self.lambda1)
-        below = codes.new_tensor(-math.inf if self.positive else -self.lambda1)
-        lower = torch.where(codes > 0, lambda1, below)
-        upper = torch.where(codes < 0, below, lambda1)
-        return (correlation - correlation.clamp(lower, upper)).abs_()
+        if self.positive:
+            excess = correlation - self.lambda1
+            violation = torch.where(codes > 0, excess.abs(), excess.clamp_(min=0))
+            return violation.masked_fill_(codes < 0, math.inf)
+        # In use: |c - lambda1 sign(a)|; not in use: |c| - lambda1, where that is positive. In few
+        # passes over the memory, since beside LARS each of them counts.
+        sign = codes.sign()
+        violation = torch.sub(correlation, sign, alpha=self.lambda1).abs_()
+        return violation.sub_(1 - sign.abs_(), alpha=self.lambda1).clamp_(min=0)
 
     def kkt_residual(self, X: Tensor, dictionary: Tensor, codes: Tensor) -> Tensor:
         """Largest violation of the optimality conditions per sample, in units of lambda1."""

@@ -65,6 +65,12 @@ def get_solver(name: str, device: torch.device) -> Solver:
     return SOLVERS[name]
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether no entry is NaN or infinite."""
+    # A finite sum has finite terms, and costs a tenth of looking at each; it can also overflow.
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
 def solve(
     problem: ElasticNetProblem,
     X: Tensor,
@@ -79,11 +85,19 @@ def solve(
     method = get_solver(solver, X.device)
     if not len(X):
         return X.new_zeros((0, len(dictionary)))
-    finite = X.isfinite().all(1)
-    if not bool(finite.all()):
-        # Learned features can overflow. Such a sample has no code: a loss over it is not finite.
+    if not (all_finite(X) and all_finite(dictionary)):
+        # What is learned can overflow. Such a sample has no code: a loss over it is not finite.
         codes = X.new_full((len(X), len(dictionary)), torch.nan)
-        codes[finite] = solve(problem, X[finite], dictionary, solver=solver)
+        finite = X.isfinite().all(1) & dictionary.isfinite().all()
+        codes[finite] = solve(
+            problem,
+            X[finite],
+            dictionary,
+            solver=solver,
+            init=None if init is None else init[finite],
+            tol=tol,
+            max_iter=max_iter,
+        )
         return codes
     with torch.no_grad():
         codes, residual = method.solve(

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class SupportSystem:
-    """The systems ``(D_S D_S' + lambda2 I) v = rhs``, one per row of `mask`, S its non-zero columns.
+    """The systems ``(D_S D_S' + lambda2 I) v = rhs``, one per row of `mask`, S the columns set.
 
     Supports of different sizes are padded to the largest one with rows of the identity, so that
     all systems are factorised in one batched call.
