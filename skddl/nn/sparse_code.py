@@ -90,12 +90,15 @@ class SparseCode(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Codes of shape (..., n_components) of inputs of shape (..., n_features)."""
+        n_components, n_features = self.dictionary.shape
+        if x.shape[-1:] != (n_features,):
+            raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
         with torch.autocast(x.device.type, enabled=False), full_precision(x.device):
-            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            flat = x.reshape(-1, x.shape[-1])
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            flat = x.reshape(-1, n_features)
             dictionary = self.dictionary.to(x.dtype)
             codes: Tensor = ImplicitCode.apply(flat, dictionary, self.problem, self.solver)
-            return codes.reshape(*x.shape[:-1], -1)
+            return codes.reshape(*x.shape[:-1], n_components)
 
     @torch.no_grad()
     def project_(self) -> None:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,14 +35,15 @@ class ElasticNetProblem:
     positive: bool = False
 
     def __post_init__(self) -> None:
+        # Plain numbers and flags are kept: SPAMS refuses numpy's scalars.
         for name in ("lambda1", "lambda2"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a real number, got {value!r}.")
-            # SPAMS refuses numpy's scalars.
             object.__setattr__(self, name, float(value))
-        if not isinstance(self.positive, bool):
+        if not isinstance(self.positive, bool | np.bool_):
             raise TypeError(f"positive must be True or False, got {self.positive!r}.")
+        object.__setattr__(self, "positive", bool(self.positive))
         if not (math.isfinite(self.lambda1) and self.lambda1 > 0):
             raise ValueError(f"lambda1 must be a finite number > 0, got {self.lambda1!r}.")
         if not (math.isfinite(self.lambda2) and self.lambda2 >= 0):

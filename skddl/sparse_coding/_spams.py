@@ -49,8 +49,8 @@ class SpamsSolver:
             lambda2=problem.lambda2,
             pos=problem.positive,
             # The default bound on non-zeros, min(n_features, n_components), cuts codes short
-            # where lambda2 > 0.
-            L=n_components,
+            # where lambda2 > 0. A path of 1 step, which SPAMS takes for no bound, has 1 non-zero.
+            L=n_components if max_iter is None else min(max_iter, n_components),
             max_length_path=-1 if max_iter is None else max_iter,
             numThreads=torch.get_num_threads(),
         )

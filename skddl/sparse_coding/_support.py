@@ -34,7 +34,7 @@ class SupportSystem:
         matrix = gram[atoms[:, :, None], atoms[:, None, :]]
         matrix.mul_(used[:, :, None]).mul_(used[:, None, :])
         diagonal = matrix.diagonal(dim1=1, dim2=2)
-        diagonal.add_(torch.where(used, lambda2, 1.0).to(gram.dtype))
+        diagonal.add_(torch.full_like(diagonal, lambda2).masked_fill_(~used, 1.0))
         self.matrix = matrix
         self.factor = _cholesky(matrix)
 

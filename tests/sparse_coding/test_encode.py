@@ -1,0 +1,234 @@
+"""Tests of the public functions: what goes in and what comes out."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from skddl.sparse_coding import _spams, kkt_residual, sparse_encode
+from skddl.sparse_coding._solvers import get_solver
+
+from .problems import PROBLEMS, SOLVERS
+
+LAMBDA1 = 0.3
+
+
+@pytest.fixture(params=SOLVERS)
+def solver(request):
+    if request.param == "spams":
+        pytest.importorskip("spams")
+    return request.param
+
+
+@pytest.fixture
+def arrays():
+    return PROBLEMS["random_wide"]()
+
+
+@pytest.fixture
+def without_spams(monkeypatch):
+    monkeypatch.setattr(_spams, "spams", None)
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("of_samples", "of_atoms", "expected"),
+    [
+        ("float32", "float32", "float32"),
+        ("float64", "float64", "float64"),
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("int64", "float32", "float64"),
+        ("uint8", "float32", "float64"),
+        ("float16", "float32", "float64"),
+    ],
+)
+def test_kind_and_type_of_the_codes_are_those_of_the_input(
+    solver, as_kind, of_samples, of_atoms, expected
+):
+    X = as_kind(np.array([[3, 0, 2], [0, 1, 0]]).astype(of_samples))
+    dictionary = as_kind(np.eye(3).astype(of_atoms))
+    codes = sparse_encode(X, dictionary, lambda1=1.0, solver=solver)
+    assert type(codes) is type(X)
+    assert str(codes.dtype).removeprefix("torch.") == expected
+    np.testing.assert_allclose(np.asarray(codes), [[2, 0, 1], [0, 0, 0]], atol=1e-6)
+    residual = kkt_residual(X, dictionary, codes, lambda1=1.0)
+    assert type(residual) is type(X)
+    assert residual.shape == (2,)
+
+
+def fortran(array):
+    return np.asfortranarray(array)
+
+
+def strided(array):
+    return np.repeat(np.repeat(array, 2, axis=0), 3, axis=1)[::2, ::3]
+
+
+def reversed_twice(array):
+    return np.ascontiguousarray(array[::-1, ::-1])[::-1, ::-1]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def big_endian(array):
+    return array.astype(">f8")
+
+
+@pytest.mark.parametrize(
+    "layout", [fortran, strided, reversed_twice, read_only, big_endian, np.ndarray.tolist]
+)
+def test_layout_of_arrays_makes_no_difference(solver, arrays, layout):
+    expected = sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver)
+    X, dictionary = map(layout, arrays)
+    actual = sparse_encode(X, dictionary, lambda1=LAMBDA1, solver=solver, init=layout(expected))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
+    assert kkt_residual(X, dictionary, layout(actual), lambda1=LAMBDA1).max() <= 1e-6
+    assert actual.flags.writeable
+
+
+def test_data_frames_are_taken(arrays):
+    X, dictionary = map(pd.DataFrame, arrays)
+    codes = sparse_encode(X, dictionary, lambda1=LAMBDA1)
+    np.testing.assert_array_equal(codes, sparse_encode(*arrays, lambda1=LAMBDA1))
+
+
+def test_tensors_that_are_not_contiguous_or_need_gradients_are_taken(solver, arrays):
+    expected = sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver)
+    X, dictionary = (torch.from_numpy(a.T.copy()).requires_grad_().T for a in arrays)
+    codes = sparse_encode(X, dictionary, lambda1=LAMBDA1, solver=solver)
+    assert not codes.requires_grad
+    np.testing.assert_allclose(codes.numpy(), expected, rtol=0, atol=1e-12)
+    assert not kkt_residual(X, dictionary, codes, lambda1=LAMBDA1).requires_grad
+
+
+def test_input_is_not_changed(solver, arrays):
+    copies = [array.copy() for array in arrays]
+    sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_samples_give_no_codes(solver, dtype):
+    X, dictionary = np.zeros((0, 3), dtype), np.eye(4, 3, dtype=dtype)
+    codes = sparse_encode(X, dictionary, lambda1=1.0, solver=solver)
+    assert codes.shape == (0, 4)
+    assert codes.dtype == dtype
+    assert kkt_residual(X, dictionary, codes, lambda1=1.0).shape == (0,)
+    tensors = torch.from_numpy(X), torch.from_numpy(dictionary)
+    assert sparse_encode(*tensors, lambda1=1.0, solver=solver).shape == (0, 4)
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+@pytest.mark.parametrize("name", ["X", "dictionary", "init"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(arrays, as_kind, name, value):
+    X, dictionary = arrays
+    named = {"X": X, "dictionary": dictionary, "init": np.zeros((len(X), len(dictionary)))}
+    named[name][1, 2] = value
+    named = {key: as_kind(array) for key, array in named.items()}
+    with pytest.raises(ValueError, match=f"Input {name} contains (NaN|infinity)"):
+        sparse_encode(**named, lambda1=LAMBDA1)
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"X": (4,)}, "(?i)(expected 2d array|x must be 2-d)"),
+        ({"X": (2, 4, 1)}, "(?i)(dim 3|x must be 2-d)"),
+        ({"X": (2, 3)}, "X has 3 features, but the atoms of dictionary have 4"),
+        ({"dictionary": (4,)}, "(?i)(expected 2d array|dictionary must be 2-d)"),
+        ({"dictionary": (0, 4)}, "dictionary is empty"),
+        ({"init": (2, 4)}, r"init must have shape \(2, 5\), got \(2, 4\)"),
+        ({"init": (1, 5)}, r"init must have shape \(2, 5\), got \(1, 5\)"),
+    ],
+)
+def test_wrong_shapes_are_refused(as_kind, shapes, message):
+    shapes = {"X": (2, 4), "dictionary": (5, 4), "init": (2, 5)} | shapes
+    named = {name: as_kind(np.ones(shape)) for name, shape in shapes.items()}
+    with pytest.raises(ValueError, match=message):
+        sparse_encode(**named, lambda1=LAMBDA1)
+
+
+def test_codes_of_a_wrong_shape_are_refused(arrays):
+    with pytest.raises(ValueError, match=r"codes must have shape \(25, 50\), got \(25, 49\)"):
+        kkt_residual(*arrays, np.zeros((25, 49)), lambda1=LAMBDA1)
+
+
+@pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_complex_numbers_are_refused(as_kind):
+    with pytest.raises(ValueError, match=r"(?i)(complex|must be real)"):
+        sparse_encode(as_kind(np.ones((2, 3)) * 1j), as_kind(np.eye(3)), lambda1=1.0)
+
+
+def test_arrays_and_tensors_cannot_be_mixed(arrays):
+    X, dictionary = arrays
+    with pytest.raises(TypeError, match="cannot be mixed"):
+        sparse_encode(torch.from_numpy(X), dictionary, lambda1=LAMBDA1)
+    with pytest.raises(TypeError, match="cannot be mixed"):
+        init = torch.zeros(len(X), len(dictionary))
+        sparse_encode(X, dictionary, init=init, lambda1=LAMBDA1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"lambda1": 0.0}, ValueError),
+        ({"lambda1": "0.1"}, TypeError),
+        ({"lambda2": -0.1}, ValueError),
+        ({"positive": "yes"}, TypeError),
+        ({"tol": 0.0}, ValueError),
+        ({"tol": math.nan}, ValueError),
+        ({"tol": math.inf}, ValueError),
+        ({"tol": "1e-3"}, TypeError),
+        ({"tol": True}, TypeError),
+        ({"max_iter": 0}, ValueError),
+        ({"max_iter": -5}, ValueError),
+        ({"max_iter": 2.5}, TypeError),
+        ({"max_iter": True}, TypeError),
+        ({"solver": "lars"}, ValueError),
+        ({"solver": None}, ValueError),
+    ],
+)
+def test_wrong_options_are_refused_by_name(arrays, options, error):
+    (name,) = options
+    with pytest.raises(error, match=f"{name} must be"):
+        sparse_encode(*arrays, **{"lambda1": LAMBDA1, **options})
+
+
+def test_scalars_of_numpy_are_taken(solver, arrays):
+    options = {"lambda1": np.float32(0.25), "lambda2": np.int64(1), "tol": np.float64(1e-9)}
+    actual = sparse_encode(*arrays, positive=np.bool_(True), solver=solver, **options)
+    expected = sparse_encode(*arrays, lambda1=0.25, lambda2=1.0, positive=True, solver=solver)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)
+
+
+def test_auto_takes_lars_on_the_cpu_and_the_torch_solver_elsewhere():
+    pytest.importorskip("spams")
+    assert get_solver("auto", torch.device("cpu")).name == "spams"
+    assert get_solver("auto", torch.device("cuda")).name == "fista"
+    with pytest.raises(ValueError, match=r"solver='spams' does not work here.*'cuda'"):
+        get_solver("spams", torch.device("cuda"))
+
+
+def test_all_works_where_spams_cannot_be_imported(arrays, without_spams):
+    assert get_solver("auto", torch.device("cpu")).name == "fista"
+    codes = sparse_encode(*arrays, lambda1=LAMBDA1)
+    assert kkt_residual(*arrays, codes, lambda1=LAMBDA1).max() <= 1e-6
+    with pytest.raises(ValueError, match=r"solver='spams' does not work here.*solver='auto'"):
+        sparse_encode(*arrays, lambda1=LAMBDA1, solver="spams")
+
+
+def test_warning_points_at_the_caller(solver, arrays):
+    with pytest.warns(ConvergenceWarning) as caught:
+        sparse_encode(*arrays, lambda1=0.01, solver=solver, max_iter=1)
+    assert [warning.filename for warning in caught] == [__file__]
