@@ -1,6 +1,6 @@
 """Table I of paper 1: task-driven dictionary learning on MNIST, by the paper's own recipe.
 
-    python benchmarks/table1_mnist.py                    # everything: more than an hour on two cores
+    python benchmarks/table1_mnist.py                   # everything: hours on two cores
     python benchmarks/table1_mnist.py --sizes 1k --methods lin --subsets 2
 
 Every finished fit is written to the JSON file at once, and a fit that was stopped goes on from its

@@ -1,0 +1,247 @@
+"""Where the time of a training step goes, and what `sparse_encode` costs.
+
+    python benchmarks/step.py [--device cuda]
+
+One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) split into
+its parts, beside the step of the same features under a linear classifier; then `sparse_encode`
+beside SPAMS called directly and scikit-learn's `sparse_encode`. All in one run, repeated in turns:
+the medians of the ratios are what to quote.
+"""
+
+import argparse
+import copy
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import sklearn.decomposition
+import torch
+from torch import nn
+
+from skddl.datasets import load_mnist
+from skddl.dictionary import class_dictionary
+from skddl.nn import LeNetFeatures, SparseCode
+from skddl.nn.task_driven import TaskDrivenNetwork
+from skddl.preprocessing import SampleNormalizer
+from skddl.sparse_coding import kkt_residual, sparse_encode
+from skddl.training import make_optimizer
+
+try:
+    import spams
+except ImportError:
+    spams = None
+
+HERE = Path(__file__).parent
+BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
+
+
+def medians(functions, repeats, device, warm_up=3):
+    """Median seconds of each function, called in turns, and the seconds of each call."""
+    seconds = {name: [] for name in functions}
+    for repeat in range(-warm_up, repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(s)) for name, s in seconds.items()}, seconds
+
+
+def median_ratio(seconds, name, reference):
+    """Median over the turns of how much longer `name` takes than `reference`."""
+    return float(np.median(np.divide(seconds[name], seconds[reference])))
+
+
+def load_images(data_home):
+    """Normalised MNIST images and labels, or random ones of that size where MNIST is missing."""
+    try:
+        X, y = load_mnist(data_home, subset="train", return_X_y=True)
+        X, y, source = X[:4000], y[:4000], "MNIST"
+    except FileNotFoundError:
+        rng = np.random.default_rng(0)
+        X, y, source = rng.random((4000, 784)), rng.integers(10, size=4000), "random images"
+    return SampleNormalizer().fit_transform(X.astype(np.float32)), y, source
+
+
+def make_network(X, y, device):
+    """TDDL-CNN as paper 1 starts it, with lambda1 such that codes have about 30 non-zeros."""
+    torch.manual_seed(0)
+    features = LeNetFeatures(SHAPE)
+    with torch.no_grad():
+        inputs = features(torch.from_numpy(X)).numpy()
+    scale = float(np.linalg.norm(inputs, axis=1).mean())
+    dictionary, _ = class_dictionary(
+        inputs, y, n_components=N_ATOMS, lambda1=0.05 * scale, random_state=0
+    )
+    low, high = 1e-4 * scale, 0.1 * scale
+    for _ in range(12):  # bisection: fewer non-zeros the larger lambda1
+        lambda1 = (low * high) ** 0.5
+        codes = sparse_encode(inputs[:500], dictionary, lambda1=lambda1)
+        n_nonzero = (codes != 0).sum(1).mean()
+        low, high = (lambda1, high) if n_nonzero > 30 else (low, lambda1)
+    code = SparseCode(inputs.shape[1], N_ATOMS, lambda1=lambda1)
+    code.dictionary.data = torch.from_numpy(dictionary)
+    return TaskDrivenNetwork(features, code, 10).to(device), inputs, float(n_nonzero)
+
+
+def time_step(network, X, y, device, repeats):
+    """Milliseconds of a whole step, of its parts, and of the plain step; and their ratio."""
+    x, target = (
+        torch.from_numpy(X[:BATCH]).to(device),
+        torch.from_numpy(y[:BATCH]).long().to(device),
+    )
+    features, code, classifier = network.features, network.code, network.classifier
+    plain_classifier = nn.Linear(code.dictionary.shape[1], 10).to(device)
+    # Rates of zero: the steps cost what they cost, and every repeat sees the same problem.
+    optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
+    plain = nn.Sequential(features, plain_classifier)
+    plain_optimizer = make_optimizer("sgd", [(plain.parameters(), 0.0)], 1e-30)
+
+    def task_driven_step():
+        loss = nn.functional.cross_entropy(network(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        code.project_()
+
+    def plain_step():
+        loss = nn.functional.cross_entropy(plain(x), target)
+        plain_optimizer.zero_grad()
+        loss.backward()
+        plain_optimizer.step()
+
+    with torch.no_grad():
+        inputs = features(x)
+    inputs.requires_grad_()
+    fixed = copy.deepcopy(code)  # not one that the steps write to
+    codes = fixed(inputs)
+    direction = torch.randn_like(codes)
+
+    def features_forward_and_backward():
+        features(x).backward(inputs.detach())
+
+    def coding():
+        with torch.no_grad():
+            code(inputs)
+
+    def implicit_gradient():
+        torch.autograd.grad(
+            codes, (inputs, fixed.dictionary), grad_outputs=direction, retain_graph=True
+        )
+
+    median, seconds = medians(
+        {
+            "step": task_driven_step,
+            "plain step": plain_step,
+            "features": features_forward_and_backward,
+            "coding": coding,
+            "implicit gradient": implicit_gradient,
+        },
+        repeats,
+        device,
+    )
+    parts = median["features"] + median["coding"] + median["implicit gradient"]
+    median["rest"] = median["step"] - parts
+    return {
+        "milliseconds": {name: 1e3 * value for name, value in median.items()},
+        "step over plain step": median_ratio(seconds, "step", "plain step"),
+    }
+
+
+def time_encode(inputs, network, device, repeats):
+    """Microseconds per sample of `sparse_encode` and its peers, at two batch sizes."""
+    lambda1 = network.code.problem.lambda1
+    dictionary = network.code.dictionary.detach().cpu().numpy()
+    on_device = torch.from_numpy(dictionary).to(device)
+    results = []
+    for n_samples in (100, 2000):
+        X = inputs[:n_samples]
+        x = torch.from_numpy(X).to(device)
+        functions = {"skddl": lambda x=x: sparse_encode(x, on_device, lambda1=lambda1)}
+        if spams is not None:
+            # What a user of SPAMS writes, with codes as a dense array.
+            functions["spams"] = lambda X=X: spams.lasso(
+                np.asfortranarray(X.T),
+                np.asfortranarray(dictionary.T),
+                lambda1=lambda1,
+                L=min(dictionary.shape),
+                numThreads=torch.get_num_threads(),
+            ).toarray()
+        median, seconds = medians(functions, repeats, device)
+        result = {
+            "n_samples": n_samples,
+            "microseconds per sample": {k: 1e6 * v / n_samples for k, v in median.items()},
+            "kkt residual": float(
+                kkt_residual(x, on_device, functions["skddl"](), lambda1=lambda1).max()
+            ),
+        }
+        if spams is not None:
+            result["skddl over spams"] = median_ratio(seconds, "skddl", "spams")
+        results.append(result)
+    X = inputs[:100]
+    median, seconds = medians(
+        {
+            "skddl": lambda: sparse_encode(X, dictionary, lambda1=lambda1),
+            "scikit-learn": lambda: sklearn.decomposition.sparse_encode(
+                X, dictionary, algorithm="lasso_lars", alpha=lambda1
+            ),
+        },
+        3,
+        device,
+        warm_up=1,
+    )
+    results[0]["microseconds per sample"]["scikit-learn (lasso_lars)"] = (
+        1e6 * median["scikit-learn"] / 100
+    )
+    results[0]["scikit-learn over skddl"] = median_ratio(seconds, "scikit-learn", "skddl")
+    return results
+
+
+def main():
+    """Time, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/step-DEVICE.json")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+
+    X, y, source = load_images(arguments.data_home)
+    network, inputs, n_nonzero = make_network(X, y, device)
+    result = {
+        "setting": {
+            "data": source,
+            "device": device.type,
+            "threads": torch.get_num_threads(),
+            "batch": BATCH,
+            "atoms": N_ATOMS,
+            "features": inputs.shape[1],
+            "non-zeros per code": n_nonzero,
+        },
+        "step": time_step(network, X, y, device, arguments.repeats),
+        "encode": time_encode(inputs, network, device, arguments.repeats),
+    }
+    print(", ".join(f"{key}: {value}" for key, value in result["setting"].items()), "\n")
+    print("| part of a TDDL-CNN step | milliseconds |\n|---|---|")
+    for name, value in result["step"]["milliseconds"].items():
+        print(f"| {name} | {value:.2f} |")
+    print(f"\nstep over plain step: {result['step']['step over plain step']:.2f}\n")
+    for row in result["encode"]:
+        print(f"sparse_encode, {row['n_samples']} samples, microseconds per sample:")
+        for name, value in row["microseconds per sample"].items():
+            print(f"  {name}: {value:.1f}")
+        for name in ("skddl over spams", "scikit-learn over skddl", "kkt residual"):
+            if name in row:
+                print(f"  {name}: {row[name]:.3g}")
+    path = arguments.output or HERE / "results" / f"step-{device.type}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\nwrote {path}")
+
+
+if __name__ == "__main__":
+    main()
