@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from math import prod
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ INFERENCE_BATCH = 1000
 _NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 
 # fork_rng saves and restores torch's global generator: two threads must not do so at once.
-_global_rng_lock = threading.Lock()
+# Re-entrant: what runs inside may itself fit an estimator.
+_global_rng_lock = threading.RLock()
 
 
 class TorchEstimator(CallbackSupportMixin, BaseEstimator):
@@ -32,43 +35,45 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     """
 
     module_: nn.Module
+    _image_shape: tuple[int, ...] | None
 
     def _validate_samples(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
         """`X` (and `y`) checked, `X` as a 2-D array that is copied only where it must be.
 
         Images (n, C, H, W) become rows, torch tensors arrays. The dtype stays: rows are converted
-        batch by batch.
+        batch by batch. With `reset`, the shape of the images is noted as `_image_shape`.
         """
         if isinstance(X, Tensor):
-            X = X.detach().cpu().numpy()
-        shape = np.shape(X) if hasattr(X, "shape") else ()
+            X = X.detach().cpu()
+            X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        shape = tuple(getattr(X, "shape", ()))
+        if reset:
+            self._image_shape = self._find_image_shape(shape)
         if len(shape) == 4:
-            if self.image_shape is not None and tuple(shape[1:]) != tuple(self.image_shape):
+            if self._image_shape is not None and shape[1:] != self._image_shape:
                 raise ValueError(
-                    f"X holds images of shape {tuple(shape[1:])}, but "
-                    f"image_shape={tuple(self.image_shape)}."
+                    f"X holds images of shape {shape[1:]}, but "
+                    f"image_shape={self._image_shape} was expected."
                 )
             X = np.asanyarray(X).reshape(len(X), -1)
         if isinstance(y, str) and y == "no_validation":
             return validate_data(self, X, reset=reset)
         return validate_data(self, X, y, reset=reset)
 
-    def _input_shape(self, X: Any) -> tuple[int, ...]:
-        """Shape of one sample for the network: (C, H, W) where that is known, else (n_features,).
-
-        `X` is as the user gave it.
-        """
-        shape = np.shape(X)
+    def _find_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """(C, H, W), if the parameter or an `X` of `shape` tells it."""
         if self.image_shape is None:
-            return tuple(shape[1:])
+            return shape[1:] if len(shape) == 4 else None
         image_shape = tuple(self.image_shape)
-        if len(image_shape) != 3 or min(image_shape) < 1:
+        if len(image_shape) != 3 or not all(
+            isinstance(size, Integral) and int(size) > 0 for size in image_shape
+        ):
             raise ValueError(
                 f"image_shape must be (channels, height, width), got {self.image_shape!r}."
             )
-        if len(shape) == 2 and shape[1] != np.prod(image_shape):
+        if len(shape) == 2 and shape[1] != prod(image_shape):
             raise ValueError(
-                f"image_shape={image_shape} means {np.prod(image_shape)} features, but X has "
+                f"image_shape={image_shape} means {prod(image_shape)} features, but X has "
                 f"{shape[1]} features."
             )
         return image_shape
@@ -80,10 +85,12 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             device = torch.device(self.device)
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device={self.device!r} cannot be used here: {error}") from error
+            raise ValueError(
+                f"device={self.device!r} cannot be used here, pass device='auto' or 'cpu': {error}"
+            ) from error
         return device
 
-    def _apply(self, function: Callable[[nn.Module, Tensor], Tensor], X: Any) -> NDArray[Any]:
+    def _apply(self, function: Callable[[Any, Tensor], Tensor], X: Any) -> NDArray[Any]:
         """`function` of the fitted module and of validated samples, batch by batch, as an array.
 
         float64 samples are answered in float64: rounding in float32 would depend on how the
@@ -100,7 +107,13 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                 function(module, samples[start : start + INFERENCE_BATCH]).cpu().numpy()
                 for start in range(0, len(samples), INFERENCE_BATCH)
             ]
-        return np.concatenate(parts)
+        result = np.concatenate(parts)
+        if not (finite := np.isfinite(result).all(axis=1)).all():
+            raise ValueError(
+                f"The network's output for sample {finite.argmin()} (and "
+                f"{(~finite).sum() - 1} others) is not finite: too large a sample."
+            )
+        return result
 
 
 class Samples:
@@ -128,16 +141,24 @@ class Samples:
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> Tensor:
         # A copy: torch warns of views on memory that is not writable, and knows fewer types.
-        chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
+        with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
+            chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
         batch = torch.from_numpy(chosen).to(self.device)
         return batch / 255 if self.X.dtype == np.uint8 else batch
 
 
 @contextmanager
-def seeded_torch(seed: int) -> Iterator[None]:
-    """Make torch's global generator start at `seed`, and put it back as it was afterwards."""
-    with _global_rng_lock, torch.random.fork_rng():
-        torch.manual_seed(seed)
+def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Make torch's global generators start at `seed`, and put them back as they were afterwards.
+
+    They are the CPU's and, if it is a GPU, that of `device`; other GPUs are not even woken up.
+    """
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with _global_rng_lock, torch.random.fork_rng(gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield
 
 

@@ -1,9 +1,8 @@
 """What every torch-backed classifier shares: labels and weights, training, predictions."""
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
 from hashlib import sha256
 from numbers import Integral
 from typing import Any, Self
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from ._base import INFERENCE_BATCH, Samples, TorchEstimator, seeded_torch, unchanged_on_error
 from ._callbacks import EpochCallbacks, with_callbacks
+from ._training_data import LEFT_OUT, UNLABELLED, Batch, TrainingData
 from .training import (
     BatchSampler,
     Checkpoint,
@@ -31,44 +30,13 @@ from .training import (
 )
 
 
-UNLABELLED, LEFT_OUT = -1, -2
-
-
-@dataclass
-class TrainingData:
-    """Validated samples and labels.
-
-    Attributes
-    ----------
-    samples : Samples
-    input_shape : tuple of int
-        Shape of one sample for the network.
-    classes : ndarray of shape (n_classes,)
-    y : ndarray of shape (n_samples,)
-        Position in `classes`, or UNLABELLED, or LEFT_OUT (samples of weight 0).
-    sample_weight : ndarray of shape (n_samples,)
-        Sample times class weights, of mean 1 over the labelled samples.
-    """
-
-    samples: Samples
-    input_shape: tuple[int, ...]
-    classes: NDArray[Any]
-    y: NDArray[np.intp]
-    sample_weight: NDArray[Any]
-
-
-@dataclass
-class Batch:
-    """What one step of training sees."""
-
-    x: Tensor
-    y: Tensor
-    sample_weight: Tensor
-    unlabelled: Tensor | None = None
-
-
 class TorchClassifier(ClassifierMixin, TorchEstimator):
-    """Base of the classifiers; subclasses say how to start, and what to minimise."""
+    """Base of the classifiers; subclasses say how to start, and what to minimise.
+
+    They have the parameters `batch_size`, `checkpoint`, `class_weight`, `early_stopping`,
+    `learning_rate`, `max_iter`, `n_iter_no_change`, `optimizer`, `random_state`, `t0`, `tol`,
+    `validation_fraction`, `verbose` and `warm_start`.
+    """
 
     classes_: NDArray[Any]
     _training: TrainingState
@@ -79,6 +47,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """Parameters of `module_` with the weight of half their squared norm."""
+        raise NotImplementedError
+
+    def _draws_while_training(self) -> bool:
+        """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -115,12 +87,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             data = self._validate_training_data(
                 X, y, sample_weight, reset=not goes_on, classes=self.classes_ if goes_on else None
             )
+            checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
+            if self.early_stopping:
+                data = data.hold_out(self.validation_fraction, rng)
             if goes_on:
                 self._copy_model()
             else:
                 self.classes_ = data.classes
                 self._start(data, rng)
-            self._train(data, rng, n_iter=self.max_iter, whole_fit=True)
+            self._train(data, rng, n_iter=self.max_iter, whole_fit=True, checkpoint=checkpoint)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -154,7 +129,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         first = not hasattr(self, "module_")
         with unchanged_on_error(self):
             rng = self._random_state()
-            known = classes if first else self.classes_
+            known: Any = classes if first else self.classes_
+            if classes is not None and not np.array_equal(np.unique(classes), np.unique(known)):
+                raise ValueError(
+                    f"classes={classes!r} is not the same as in the first call, {known!r}."
+                )
             data = self._validate_training_data(X, y, sample_weight, reset=first, classes=known)
             if first:
                 self.classes_ = data.classes
@@ -230,17 +209,18 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _validate_training_data(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: Any,
         sample_weight: ArrayLike | None,
         *,
         reset: bool,
         classes: ArrayLike | None = None,
     ) -> TrainingData:
-        input_shape = self._input_shape(X)
         X, y = self._validate_samples(X, y, reset=reset)
         check_classification_targets(y)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+        )
         unlabelled = self._find_unlabelled(y)
         # A sample without weight is left out, also where its class is the only member.
         labelled = ~unlabelled & (weight > 0)
@@ -257,10 +237,20 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         positions[labelled] = np.searchsorted(classes, y[labelled])
         if self.class_weight is not None:
             by_class = compute_class_weight(self.class_weight, classes=occurring, y=y[labelled])
+            if by_class.min() < 0 or by_class.max() == 0:
+                raise ValueError(f"class_weight={self.class_weight!r} must hold weights >= 0.")
             weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
         weight /= weight[labelled].mean()
         samples = Samples(X, self._torch_device(), getattr(torch, self.dtype))
-        return TrainingData(samples, input_shape, classes, positions, weight)
+        return TrainingData(
+            samples=samples,
+            input_shape=self._image_shape or X.shape[1:],
+            classes=classes,
+            labels=y,
+            y=positions,
+            sample_weight=weight,
+            held_out=np.empty(0, dtype=np.intp),
+        )
 
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples have no label."""
@@ -281,7 +271,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         self._training.finished = False
 
     def _train(
-        self, data: TrainingData, rng: np.random.RandomState, *, n_iter: int, whole_fit: bool
+        self,
+        data: TrainingData,
+        rng: np.random.RandomState,
+        *,
+        n_iter: int,
+        whole_fit: bool,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Train `module_` for `n_iter` steps on from where `_training` stands."""
         seed = rng.randint(2**31)
@@ -290,15 +286,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         labelled = np.flatnonzero(data.y >= 0)
         unlabelled = np.flatnonzero(data.y == UNLABELLED)
         early_stopping = None
-        if self.early_stopping and whole_fit:
-            labelled, held_out = train_test_split(
-                labelled,
-                test_size=self.validation_fraction,
-                stratify=data.y[labelled],
-                random_state=seed,
-            )
+        if len(data.held_out):
             early_stopping = EarlyStopping(
-                lambda: self._accuracy(data, held_out), self.n_iter_no_change, self.tol
+                lambda: self._validation_score(data), self.n_iter_no_change, self.tol
             )
         sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
         extra = None
@@ -320,13 +310,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             callbacks = EpochCallbacks(
                 self,
                 data.samples.X,
-                data.classes[data.y],
+                data.labels,
                 -(-n_iter // sampler.n_batches),
                 self._snapshot,
             )
         network.to(device=device, dtype=dtype)
-        # Our networks draw no random numbers while they learn; a user's may (dropout).
-        own_rng = seeded_torch(seed) if callable(self.features) else nullcontext()
+        own_rng: AbstractContextManager[None] = nullcontext()
+        if self._draws_while_training():
+            # Calls of partial_fit, of one seed, must not all draw the same.
+            own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         try:
             with own_rng:
                 train(
@@ -338,13 +330,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                     until=state.iteration + n_iter,
                     t0=self.max_iter / 10 if self.t0 is None else self.t0,
                     early_stopping=early_stopping,
-                    checkpoint=self._checkpoint(data, seed) if whole_fit else None,
+                    checkpoint=checkpoint,
                     on_epoch=callbacks.end_epoch if callbacks else None,
                     verbose=bool(self.verbose),
                 )
         finally:
             # A fitted model has no device.
             network.cpu().eval()
+            state.moments.cpu_()
         if callbacks:
             callbacks.end_fit()
 
@@ -356,27 +349,42 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             "_training": deepcopy(self._training),
         }
 
-    def _accuracy(self, data: TrainingData, rows: NDArray[np.intp]) -> float:
-        """Share of `rows` that the network in training gets right."""
+    def _validation_score(self, data: TrainingData) -> float:
+        """Share of the samples held out that the network in training gets right."""
+        rows = data.held_out
+        truth = np.searchsorted(data.classes, data.labels[rows])
         self.module_.eval()
         n_right = 0
         with torch.no_grad():
             for start in range(0, len(rows), INFERENCE_BATCH):
                 part = rows[start : start + INFERENCE_BATCH]
                 predicted = self.module_(data.samples[part]).argmax(1).cpu().numpy()
-                n_right += int((predicted == data.y[part]).sum())
+                n_right += int((predicted == truth[start : start + INFERENCE_BATCH]).sum())
         self.module_.train()
         return n_right / len(rows)
 
-    def _checkpoint(self, data: TrainingData, seed: int) -> Checkpoint | None:
-        """Where this fit is written; its identity covers parameters and data."""
+    def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:
+        """Where a fit that starts after `iteration` is written.
+
+        Its identity covers the parameters and the data.
+        """
         if self.checkpoint is None:
             return None
-        parameters = self.get_params(deep=False)
-        for name in ("checkpoint", "device", "verbose"):  # none of which changes the result
-            del parameters[name]
+        parameters = {
+            name: getattr(value, "__qualname__", type(value).__qualname__)
+            if callable(value)  # whose repr has an address, which another process does not know
+            else value
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("checkpoint", "device", "verbose")  # which do not change the result
+        }
         some_rows = np.linspace(0, len(data.y) - 1, num=100, dtype=int)
-        digest = sha256(repr((sorted(parameters.items()), seed, data.samples.X.shape)).encode())
+        digest = sha256(
+            repr((sorted(parameters.items()), iteration, data.samples.X.shape)).encode()
+        )
         for array in (data.samples.X[some_rows], data.y, data.sample_weight):
             digest.update(np.ascontiguousarray(array).tobytes())
-        return Checkpoint(self.checkpoint, digest.hexdigest())
+        checkpoint = Checkpoint(
+            self.checkpoint, digest.hexdigest(), global_rng=self._draws_while_training()
+        )
+        checkpoint.check()
+        return checkpoint

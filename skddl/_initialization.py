@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -11,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from torch import nn
+from torch import Tensor, nn
 
 from ._base import INFERENCE_BATCH, Samples
-from ._classifier import LEFT_OUT
+from ._training_data import LEFT_OUT
 from .dictionary import (
     OnlineDictionaryLearning,
     atoms_per_class,
     auto_lambda1,
     class_dictionary,
     draw_atoms,
+    warn_of_zero_codes,
 )
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn.task_driven import TaskDrivenNetwork
@@ -33,8 +35,13 @@ def make_features(
     features: str | Callable[[tuple[int, ...]], nn.Module],
     input_shape: tuple[int, ...],
     n_features_out: int | None,
+    scale: float,
+    dtype: torch.dtype,
 ) -> tuple[nn.Module, int]:
-    """The feature map for flat rows of samples of `input_shape`, and the length of its output."""
+    """The feature map for flat rows of samples of `input_shape`, and the length of its output.
+
+    `scale` is that of the samples, see `sample_scale`.
+    """
     n_features = prod(input_shape)
     if features == "identity":
         module: nn.Module = nn.Identity()
@@ -46,17 +53,21 @@ def make_features(
                 "features='lenet' needs images: pass image_shape=(C, H, W), or X of shape "
                 "(n, C, H, W)."
             )
-        module = _lenet(input_shape, n_features_out)
+        channels, height, width = input_shape
+        module = _lenet((channels, height, width), n_features_out)
     else:
         assert callable(features)
         module = features(input_shape)
         if not isinstance(module, nn.Module):
             raise TypeError(f"features must return a torch.nn.Module, got {module!r}.")
-    if len(input_shape) > 1:
-        module = nn.Sequential(nn.Unflatten(1, input_shape), module)
-    module.eval()
+        module = deepcopy(module)  # the user's own is not trained
+        if len(input_shape) > 1:
+            module = nn.Sequential(nn.Unflatten(1, input_shape), module)
+    if isinstance(features, str) and features != "identity" and scale != 1:
+        module = nn.Sequential(Rescale(scale), module)
+    module.to(dtype).eval()
     with torch.no_grad():
-        shape = tuple(module(torch.zeros(1, n_features)).shape)
+        shape = tuple(module(torch.zeros(1, n_features, dtype=dtype)).shape)
     if len(shape) != 2 or shape[1] != (n_features_out or shape[1]):
         raise ValueError(
             f"features={features!r} gives an output of shape {('n', *shape[1:])} per batch, "
@@ -65,7 +76,7 @@ def make_features(
     return module, shape[1]
 
 
-def _lenet(image_shape: tuple[int, ...], n_features_out: int | None) -> nn.Module:
+def _lenet(image_shape: tuple[int, int, int], n_features_out: int | None) -> nn.Module:
     module = LeNetFeatures(image_shape)
     if n_features_out is None or n_features_out == module.n_features_out:
         return module
@@ -77,6 +88,37 @@ def _lenet(image_shape: tuple[int, ...], n_features_out: int | None) -> nn.Modul
         )
     filters = (module.conv1.out_channels, n_features_out // per_filter)
     return LeNetFeatures(image_shape, n_filters=filters)
+
+
+class Rescale(nn.Module):
+    """Divide by a constant."""
+
+    scale: Tensor
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The inputs, divided."""
+        return x / self.scale
+
+
+def sample_scale(samples: Samples) -> float:
+    """Mean norm of (at most 1,000 of) the samples, to the nearest power of two.
+
+    Samples of unit norm are what the papers train on; others are brought near it, since the largest
+    learning rate at which training is stable depends on their scale. Dividing by a power of two
+    rounds nothing, and leaves samples of unit norm as they are.
+    """
+    rows = np.linspace(0, len(samples) - 1, num=min(len(samples), INFERENCE_BATCH), dtype=np.intp)
+    norm = float(samples[rows].double().norm(dim=1).mean())
+    if not np.isfinite(norm):
+        raise ValueError(
+            f"The samples do not fit into dtype={str(samples.dtype).removeprefix('torch.')!r}: "
+            "they become infinite. Scale them, for example with SampleNormalizer."
+        )
+    return float(2.0 ** np.round(np.log2(norm))) if norm > 0 else 1.0
 
 
 @dataclass
@@ -111,6 +153,11 @@ def start_network(
     y, sample_weight = y[rows], sample_weight[rows]
     labelled = y >= 0
     inputs = _apply(features, samples, rows)
+    if not np.isfinite(inputs).all():
+        raise ValueError(
+            "The initial features are not finite. Scale the samples, for example with "
+            "SampleNormalizer."
+        )
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
     if n_components is None:
         n_components = int(atoms_per_class(y[labelled]).sum())
@@ -136,14 +183,7 @@ def start_network(
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
         codes = code(torch.from_numpy(inputs[labelled])).numpy()
-        if not codes.any():
-            useful = code.problem.lambda_max(torch.from_numpy(inputs), code.dictionary).max()
-            warnings.warn(
-                f"lambda1={lambda1:g} is so large that every code is zero: nothing can be "
-                f"learned. The largest useful value is {float(useful):.3g}.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+        warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
         weight = _best_classifier(codes, y[labelled], sample_weight[labelled], n_classes, nu1)
         network.classifier.weight.copy_(torch.from_numpy(weight))
     return Start(network, lambda1, n_redrawn)

@@ -1,5 +1,6 @@
 """Online dictionary learning, and the initialisation of a dictionary class by class."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -12,12 +13,14 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import unchanged_on_error
 from .sparse_coding import sparse_encode
+from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import get_solver
 from .sparse_coding._spams import spams
 
@@ -87,9 +90,12 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
     >>> codes = odl.transform(X)
     >>> codes.shape
     (1797, 100)
-    >>> bool(((X - odl.inverse_transform(codes)) ** 2).sum(1).mean() < 0.05)
+    >>> bool(((X - odl.inverse_transform(codes)) ** 2).sum(1).mean() < 0.1)
     True
     """
+
+    components_: NDArray[Any]
+    _means: tuple[NDArray[Any], NDArray[Any]]
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
@@ -146,15 +152,10 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             If a parameter or the samples are not valid; the estimator is then as it was.
         """
         with unchanged_on_error(self):
-            X = self._validate(X, reset=True)
-            rng = check_random_state(self.random_state)
-            self._start(X, rng)
-            engine = self._engine()
-            engine(X, self.max_iter, rng)
-            for _ in range(_REDRAW_ROUNDS):
-                if not self._redraw(X):
-                    break
-                engine(X, -(-self.max_iter // 5), rng)
+            samples = self._validate(X, reset=True)
+            self._learn(samples, check_random_state(self.random_state))
+            problem = ElasticNetProblem(self.lambda1_, self.lambda2, self.positive)
+            warn_of_zero_codes(problem, samples, self.components_)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -173,13 +174,13 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         first = not hasattr(self, "components_")
         with unchanged_on_error(self):
-            X = self._validate(X, reset=first)
+            samples = self._validate(X, reset=first)
             if first:
-                self._start(X, check_random_state(self.random_state))
+                self._start(samples, check_random_state(self.random_state))
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            for start in range(0, len(X), self.batch_size):
-                self._update(X[start : start + self.batch_size])
+            for start in range(0, len(samples), self.batch_size):
+                self._update(samples[start : start + self.batch_size])
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -195,8 +196,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         codes : ndarray of shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        X = self._validate(X, reset=False)
-        return self._encode(X)
+        return self._encode(self._validate(X, reset=False))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Samples that the codes stand for.
@@ -211,12 +211,12 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         samples : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32])
-        if X.shape[1] != len(self.components_):
+        codes: NDArray[Any] = check_array(X, dtype=[np.float64, np.float32])
+        if codes.shape[1] != len(self.components_):
             raise ValueError(
-                f"X has {X.shape[1]} columns, but there are {len(self.components_)} atoms."
+                f"X has {codes.shape[1]} columns, but there are {len(self.components_)} atoms."
             )
-        return X @ self.components_
+        return codes @ self.components_
 
     @property
     def _n_features_out(self) -> int:
@@ -227,8 +227,18 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+    def _validate(self, X: Any, *, reset: bool) -> NDArray[Any]:
         return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+
+    def _learn(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
+        """All of `fit` on validated samples."""
+        self._start(X, rng)
+        engine = self._engine()
+        engine(X, self.max_iter, rng)
+        for _ in range(_REDRAW_ROUNDS):
+            if not self._redraw(X):
+                break
+            engine(X, -(-self.max_iter // 5), rng)
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
@@ -371,27 +381,24 @@ def class_dictionary(
     >>> dictionary.shape
     (50, 64)
     """
-    X = check_array(X, dtype=[np.float64, np.float32])
+    samples: NDArray[Any] = check_array(X, dtype=[np.float64, np.float32], order="C")
     rng = check_random_state(random_state)
-    lambda1 = auto_lambda1(X) if lambda1 == "auto" else lambda1
+    lambda1 = auto_lambda1(samples) if lambda1 == "auto" else lambda1
     sizes, labels = atoms_per_class(y), np.unique(np.asarray(y))
     if n_components is not None:
         sizes = np.full(len(labels), n_components // len(labels))
         sizes[: n_components % len(labels)] += 1
     blocks = [np.asarray(y) == label for label in labels]
     if 0 in sizes:
-        sizes, blocks = np.array([n_components]), [np.ones(len(X), dtype=bool)]
-    learned = [
-        OnlineDictionaryLearning(
-            int(size),
-            lambda1=lambda1,
-            lambda2=lambda2,
-            max_iter=100,
-            solver=solver,
-            random_state=rng,
-        ).fit(X[block])
-        for size, block in zip(sizes, blocks, strict=True)
-    ]
+        sizes, blocks = np.array([n_components]), [np.ones(len(samples), dtype=bool)]
+    learned = []
+    for size, block in zip(sizes, blocks, strict=True):
+        odl = OnlineDictionaryLearning(
+            int(size), lambda1=lambda1, lambda2=lambda2, max_iter=100, solver=solver
+        )
+        odl._validate_params()
+        odl._learn(samples[block], rng)
+        learned.append(odl)
     dictionary = np.concatenate([odl.components_ for odl in learned])
     return dictionary, sum(odl.n_redrawn_ for odl in learned)
 
@@ -407,6 +414,20 @@ def auto_lambda1(X: NDArray[Any]) -> float:
     mean_norm = float(np.linalg.norm(X, axis=1).mean())
     # Samples that are all zero have no scale; any weight codes them.
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
+
+
+def warn_of_zero_codes(
+    problem: ElasticNetProblem, X: NDArray[Any], dictionary: NDArray[Any]
+) -> None:
+    """If no atom codes any sample of `X`, warn, and say which lambda1 would change that."""
+    useful = float(problem.lambda_max(torch.from_numpy(X), torch.from_numpy(dictionary)).max())
+    if 0 < useful <= problem.lambda1:
+        warnings.warn(
+            f"lambda1={problem.lambda1:g} is so large that every code is zero: nothing can be "
+            f"learned. The largest useful value is {useful:.3g}.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def draw_atoms(X: NDArray[Any], n_atoms: int, rng: np.random.RandomState) -> NDArray[Any]:

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import seeded_torch
-from ._classifier import Batch, TorchClassifier, TrainingData
-from ._initialization import make_features, start_network
-from .nn import SparseCode
+from ._classifier import TorchClassifier
+from ._initialization import make_features, sample_scale, start_network
+from ._training_data import Batch, TrainingData
+from .nn.task_driven import TaskDrivenNetwork
 from .training import OPTIMIZERS, TrainingState
 
 
@@ -122,9 +124,12 @@ class TaskDrivenDictionaryClassifier(
     Notes
     -----
     Samples may be float, integer or boolean; those in uint8 count as images and are divided by 255.
-    A `numpy.memmap` is read batch by batch. Samples in float64 are answered in float64. The
-    defaults are meant for samples of unit norm (see :class:`skddl.SampleNormalizer`); on others,
-    the learning rate depends on their scale.
+    A `numpy.memmap` is read batch by batch. Samples in float64 are answered in float64.
+
+    The papers train on samples of unit norm (see :class:`skddl.SampleNormalizer`). With "linear"
+    and "lenet", samples of another mean norm are divided by the power of two nearest to it,
+    inside ``module_.features``, since the largest stable learning rate depends on their scale.
+    "identity" and a callable get the samples as they are.
 
     Examples
     --------
@@ -140,6 +145,8 @@ class TaskDrivenDictionaryClassifier(
     >>> clf.score(X_test, y_test) > 0.95
     True
     """
+
+    module_: TaskDrivenNetwork
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
@@ -228,14 +235,19 @@ class TaskDrivenDictionaryClassifier(
         self.optimizer = optimizer
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
+        samples = data.samples.on("cpu")
         with seeded_torch(rng.randint(2**31)):
             features, n_features_out = make_features(
-                self.features, data.input_shape, self.n_features_out
+                self.features,
+                data.input_shape,
+                self.n_features_out,
+                sample_scale(samples),
+                samples.dtype,
             )
             start = start_network(
-                features.to(data.samples.dtype),
+                features,
                 n_features_out,
-                data.samples.on("cpu"),
+                samples,
                 data.y,
                 data.sample_weight,
                 n_classes=len(data.classes),
@@ -257,6 +269,9 @@ class TaskDrivenDictionaryClassifier(
             (network.features.parameters(), self.nu2),
             (network.code.parameters(), 0.0),
         ]
+
+    def _draws_while_training(self) -> bool:
+        return callable(self.features)  # our own networks have no dropout
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         codes = self.module_.encode(batch.x)
@@ -281,7 +296,7 @@ class TaskDrivenDictionaryClassifier(
 
     def _coding_loss(self, x: Tensor) -> Tensor:
         """l_u of paper 1, Eqs. (1) and (3); its derivative is that at fixed codes (Danskin)."""
-        code: SparseCode = self.module_.code
+        code = self.module_.code
         features = self.module_.features(x)
         with torch.no_grad():
             codes = code(features)
@@ -319,3 +334,8 @@ class TaskDrivenDictionaryClassifier(
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ._early_stopping import EarlyStopping
+from ._optimizers import Moments
 from ._state import TrainingState
 
 _FORMAT = "skddl-checkpoint-1"
@@ -28,11 +29,23 @@ class Checkpoint:
     path : path-like
     identity : str
         Says which fit this is. A file with another identity is refused.
+    global_rng : bool, default=False
+        Whether training draws from torch's global generators, so that they belong to its state.
     """
 
-    def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], identity: str, *, global_rng: bool = False
+    ) -> None:
         self.path = Path(path)
         self.identity = identity
+        self.global_rng = global_rng
+
+    def check(self) -> None:
+        """Raise the errors of `restore`, or that of a folder that is missing, right now."""
+        if not self.path.absolute().parent.is_dir():
+            raise ValueError(f"The folder of checkpoint={str(self.path)!r} does not exist.")
+        if self.path.exists():
+            self._read()
 
     def is_due(self, state: TrainingState) -> bool:
         """Whether it is time to write."""
@@ -46,10 +59,10 @@ class Checkpoint:
         early_stopping: EarlyStopping | None,
     ) -> None:
         """Replace the file by the present state, in one move: it is never half written."""
-        optimizer_state = optimizer.state_dict()
         tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
-        tensors |= _flatten(optimizer_state["state"])
-        tensors["torch_rng"] = torch.get_rng_state()
+        tensors |= _flatten(Moments.of(optimizer).tensors)
+        if self.global_rng:
+            tensors |= _rng_states(module)
         header: dict[str, Any] = {
             "identity": self.identity,
             "iteration": state.iteration,
@@ -88,9 +101,8 @@ class Checkpoint:
         tensors, header = self._read()
         try:
             module.load_state_dict(_with_prefix(tensors, "module."))
-            optimizer.load_state_dict(
-                optimizer.state_dict() | {"state": _unflatten(_with_prefix(tensors, "optimizer."))}
-            )
+            moments = _unflatten(_with_prefix(tensors, "optimizer."))
+            Moments(type(optimizer).__name__, moments).restore(optimizer)
             state.iteration = int(header["iteration"])
             state.history = list(header["history"])
             state.curves = dict(header["curves"])
@@ -99,15 +111,18 @@ class Checkpoint:
                 early_stopping.best_state = _with_prefix(tensors, "best.")
                 early_stopping.best_score = float(header["best_score"])
                 early_stopping.n_without_improvement = int(header["n_without_improvement"])
-            torch.set_rng_state(tensors["torch_rng"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if self.global_rng:
+                torch.set_rng_state(tensors["rng.cpu"])
+                if "rng.cuda" in tensors:
+                    torch.cuda.set_rng_state(tensors["rng.cuda"], _device(module))
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"The checkpoint {str(self.path)!r} is damaged: {error}") from error
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
             header = json.loads(metadata["training"]) if metadata["format"] == _FORMAT else None
         except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
             raise ValueError(
@@ -120,6 +135,18 @@ class Checkpoint:
                 "other data. Remove it or pass another path as checkpoint."
             )
         return tensors, header
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
+
+
+def _rng_states(module: nn.Module) -> dict[str, Tensor]:
+    """States of torch's generators on the CPU and on the GPU of `module`."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if (device := _device(module)).type == "cuda":
+        states["rng.cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -135,7 +162,6 @@ def _flatten(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
         f"optimizer.{index}.{key}": value
         for index, moments in state.items()
         for key, value in moments.items()
-        if value is not None
     }
 
 

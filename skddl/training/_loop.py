@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
-from ._optimizers import inverse_time_schedule
+from ._optimizers import Moments, inverse_time_schedule
 from ._state import TrainingState
 
 
@@ -65,25 +65,28 @@ def train(
     DivergenceError
         If the loss or a gradient is not finite.
     """
-    if state.optimizer:
-        optimizer.load_state_dict(state.optimizer)
+    state.moments.restore(optimizer)
     if checkpoint is not None:
         checkpoint.restore(module, optimizer, state, early_stopping)
     schedule = inverse_time_schedule(optimizer, t0, state.iteration)
     progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
     module.train()
-    with progress, _interruptible(module, state, until), _keep_optimizer(optimizer, state):
+    undo = _Undo(module)
+    with progress, _interruptible(state, until), _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration
-            loss, metrics = compute_loss(step)
-            _require_finite("loss", loss, step, optimizer)
-            optimizer.zero_grad()
-            loss.backward()
-            gradients = [p.grad for p in module.parameters() if p.grad is not None]
-            _require_finite("gradient", nn.utils.get_total_norm(gradients), step, optimizer)
-            optimizer.step()
-            project_(module)
-            learning_rate = schedule.get_last_lr()[0]
+            with undo:
+                loss, metrics = compute_loss(step)
+                _require_finite("loss", loss, step, optimizer)
+                optimizer.zero_grad()
+                loss.backward()
+                gradients = [p.grad for p in module.parameters() if p.grad is not None]
+                _require_finite("gradient", nn.utils.get_total_norm(gradients), step, optimizer)
+                optimizer.step()
+                size = nn.utils.get_total_norm([p.detach() for p in module.parameters()])
+                _require_finite("norm of the parameters", size, step, optimizer)
+                project_(module)
+            learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
 
             state.record_step(loss.item(), metrics)
@@ -107,8 +110,8 @@ def train(
 def project_(module: nn.Module) -> None:
     """Call ``project_`` of every submodule that has constraints."""
     for submodule in module.modules():
-        if hasattr(submodule, "project_"):
-            submodule.project_()
+        if callable(project_submodule := getattr(submodule, "project_", None)):
+            project_submodule()
 
 
 def _require_finite(what: str, value: Tensor, step: int, optimizer: torch.optim.Optimizer) -> None:
@@ -120,13 +123,33 @@ def _require_finite(what: str, value: Tensor, step: int, optimizer: torch.optim.
         )
 
 
+class _Undo:
+    """Takes back a step that fails, also in what the forward pass changes (batch norm)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.now = list(module.state_dict().values())
+        self.before = [value.clone() for value in self.now]
+
+    def __enter__(self) -> None:
+        self._copy(self.now, self.before)
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self._copy(self.before, self.now)
+
+    @staticmethod
+    @torch.no_grad()
+    def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+        for old, new in zip(source, target, strict=True):
+            new.copy_(old)
+
+
 @contextmanager
-def _interruptible(module: nn.Module, state: TrainingState, until: int) -> Iterator[None]:
-    """Turn Ctrl-C into a warning and a usable module."""
+def _interruptible(state: TrainingState, until: int) -> Iterator[None]:
+    """Turn Ctrl-C into a warning."""
     try:
         yield
     except KeyboardInterrupt:
-        project_(module)
         warnings.warn(
             f"Training was interrupted after {state.iteration} of {until} iterations. The model "
             "so far is kept.",
@@ -135,9 +158,13 @@ def _interruptible(module: nn.Module, state: TrainingState, until: int) -> Itera
 
 
 @contextmanager
-def _keep_optimizer(optimizer: torch.optim.Optimizer, state: TrainingState) -> Iterator[None]:
+def _keep_moments(optimizer: torch.optim.Optimizer, state: TrainingState) -> Iterator[None]:
     """However training ends, the next one goes on with the optimizer's moments."""
+    diverged = False
     try:
         yield
+    except DivergenceError:
+        diverged = True  # and so, perhaps, have the moments
+        raise
     finally:
-        state.optimizer = optimizer.state_dict()
+        state.moments = Moments() if diverged else Moments.of(optimizer)

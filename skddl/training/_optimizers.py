@@ -1,10 +1,11 @@
 """Optimizers by name, and the learning-rate schedule of Algorithm 1."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -35,6 +36,50 @@ def make_optimizer(
 
 def inverse_time_schedule(optimizer: torch.optim.Optimizer, t0: float, start: int) -> LambdaLR:
     """Algorithm 1 of paper 1: ``rho_t = min(rho, rho t0 / t)``; the next step is t = start + 1."""
-    for group in optimizer.param_groups:  # a restored optimizer carries the rate it stopped with
-        group["lr"] = optimizer.defaults["lr"]
     return LambdaLR(optimizer, lambda step: min(1.0, t0 / (start + step + 1)))
+
+
+@dataclass
+class Moments:
+    """What an optimizer remembers of the steps that it took; its rates and weights are not here.
+
+    Attributes
+    ----------
+    optimizer : str
+        Class of the optimizer; empty before the first step.
+    tensors : dict of dicts of Tensors
+        By number of the parameter and name.
+    """
+
+    optimizer: str = ""
+    tensors: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, optimizer: torch.optim.Optimizer) -> "Moments":
+        """The moments of `optimizer`, not copied."""
+        return cls(
+            type(optimizer).__name__,
+            {
+                index: {name: value for name, value in moments.items() if value is not None}
+                for index, moments in optimizer.state_dict()["state"].items()
+            },
+        )
+
+    def restore(self, optimizer: torch.optim.Optimizer) -> None:
+        """Hand copies to `optimizer`. One of another class starts anew."""
+        if self.optimizer != type(optimizer).__name__:
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for index, moments in self.tensors.items():
+            parameter = parameters[index]
+            for name, value in moments.items():
+                # Scalars (numbers of steps) stay on the CPU and in their type.
+                like = value if value.ndim == 0 else parameter
+                optimizer.state[parameter][name] = value.detach().to(like, copy=True)
+
+    def cpu_(self) -> None:
+        """Bring them to the CPU."""
+        self.tensors = {
+            index: {name: value.cpu() for name, value in moments.items()}
+            for index, moments in self.tensors.items()
+        }

@@ -1,9 +1,10 @@
 """Where a training stands."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+
+from ._optimizers import Moments
 
 
 @dataclass
@@ -19,8 +20,8 @@ class TrainingState:
     history : list of dicts
         One entry per epoch, and one at the end: iteration, learning rate, and what was measured
         since the entry before (means of loss and metrics, validation score).
-    optimizer : dict
-        ``state_dict`` of the optimizer; empty before the first step.
+    moments : Moments
+        What the optimizer remembers.
     finished : bool
         Whether training ended before its last step, by early stopping or a callback.
     """
@@ -28,7 +29,7 @@ class TrainingState:
     iteration: int = 0
     curves: dict[str, list[float]] = field(default_factory=lambda: {"loss": []})
     history: list[dict[str, float]] = field(default_factory=list)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    moments: Moments = field(default_factory=Moments)
     finished: bool = False
 
     def record_step(self, loss: float, metrics: dict[str, float]) -> None:
