@@ -85,10 +85,10 @@ def sparse_encode(
 
     Notes
     -----
-    A float32 code is wrong by some 1e-7 of its entries. Where atoms are nearly equal, entries that
-    nearly cancel are large, and where `lambda1` is below about 0.001 of what makes the code zero,
-    their rounding alone can exceed a residual of 1e-4. No solver can help that: the warning says
-    so, and float64 (or a larger `lambda1`) is the way out.
+    Rounding the entries of a float32 code moves the correlations by up to ``6e-8 ||a||_1`` (unit
+    atoms). Where `lambda1` is below ``6e-4 ||a||_1`` that can exceed a residual of 1e-4; it does
+    where atoms are so alike that large entries nearly cancel. Then the codes are the optimal ones,
+    rounded, and a warning says so; float64 or a larger `lambda1` is the way out.
 
     Examples
     --------

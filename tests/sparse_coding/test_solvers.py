@@ -14,7 +14,7 @@ from skddl.sparse_coding import kkt_residual, sparse_encode
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solvers import solve
 
-from .problems import PROBLEMS, SOLVERS, UNIQUE, lambda_max, objective
+from .problems import PROBLEMS, SOLVERS, UNIQUE, lambda_max, objective, unit_rows
 
 PROMISED = {np.float64: 1e-6, np.float32: 1e-4}
 
@@ -201,16 +201,18 @@ def test_too_few_iterations_warn(solver, max_iter):
     assert kkt_residual(X, dictionary, codes, lambda1=lambda1).max() > 1e-6
 
 
-def test_float32_warns_where_rounding_alone_exceeds_the_promise(solver):
+def test_float32_warns_where_rounding_of_the_codes_alone_exceeds_the_promise(solver):
     rng = np.random.default_rng(0)
-    dictionary = (0.03 * rng.normal(size=(40, 24)) + rng.normal(size=24)).astype(np.float32)
-    X = rng.normal(size=(6, 24)).astype(np.float32)
-    options = {"lambda1": 1e-4 * lambda_max(X, dictionary), "solver": solver}
+    dictionary = unit_rows(0.03 * rng.normal(size=(40, 24)) + rng.normal(size=24))
+    X, dictionary = rng.normal(size=(6, 24)).astype(np.float32), dictionary.astype(np.float32)
+    lambda1 = 1e-4 * lambda_max(X, dictionary)
     with pytest.warns(ConvergenceWarning, match="use float64"):
-        codes = sparse_encode(X, dictionary, **options)
-    assert kkt_residual(X, dictionary, codes, lambda1=options["lambda1"]).max() > 1e-4
-    exact = sparse_encode(X.astype(float), dictionary.astype(float), **options)
-    np.testing.assert_allclose(codes, exact, atol=1e-6 * np.abs(exact).max())
+        codes = sparse_encode(X, dictionary, lambda1=lambda1, solver=solver)
+    residual = kkt_residual(X, dictionary, codes, lambda1=lambda1)
+    assert residual.max() > 1e-4
+    # The codes are optimal but for their last bit: a relative error of eps / 2 in each entry.
+    rounding = np.finfo(np.float32).eps / 2 * np.abs(codes.astype(float)).sum(1) / lambda1
+    assert (residual <= 1e-6 + rounding).all()
 
 
 def test_tolerance_that_is_asked_for_is_not_warned_about(solver):
@@ -255,12 +257,11 @@ def test_number_of_threads_is_left_alone(solver, n_threads):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_codes_are_optimal_on_many_very_coherent_atoms(solver, dtype):
+@pytest.mark.parametrize(("dtype", "fraction"), [(np.float32, 0.1), (np.float64, 0.01)])
+def test_codes_are_optimal_on_many_very_coherent_atoms(solver, dtype, fraction):
     rng = np.random.default_rng(0)
-    dictionary = 0.1 * rng.normal(size=(200, 64)) + rng.normal(size=64)
-    dictionary = (dictionary / np.linalg.norm(dictionary, axis=1, keepdims=True)).astype(dtype)
+    dictionary = unit_rows(0.1 * rng.normal(size=(200, 64)) + rng.normal(size=64)).astype(dtype)
     X = rng.normal(size=(50, 64)).astype(dtype)
-    lambda1 = 0.02 * lambda_max(X, dictionary)
+    lambda1 = fraction * lambda_max(X, dictionary)
     codes = sparse_encode(X, dictionary, lambda1=lambda1, solver=solver)
     assert kkt_residual(X, dictionary, codes, lambda1=lambda1).max() <= PROMISED[dtype]
