@@ -30,7 +30,7 @@ def make_models():
     """The models by name, each for raw pixels."""
     # 0.05, as lambda1="auto" would choose on samples of unit norm.
     unsupervised = MiniBatchDictionaryLearning(
-        200, alpha=0.05, max_iter=10, transform_algorithm="lasso_lars", random_state=0
+        100, alpha=0.05, max_iter=10, transform_algorithm="lasso_lars", random_state=0
     )
     steps = {
         TASK_DRIVEN: [TaskDrivenDictionaryClassifier(random_state=0)],
@@ -89,7 +89,8 @@ def plot_weights(clf, path):
 
 def plot_training(clf, path):
     """Loss of each mini-batch, its mean per epoch, and non-zeros per code."""
-    epochs = [entry for entry in clf.history_ if "loss" in entry]
+    # The first entry describes the start, and the last one may cover a few batches only.
+    epochs = clf.history_[1:-1]
     at = [entry["iteration"] for entry in epochs]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
     left.plot(np.arange(1, clf.n_iter_ + 1), clf.loss_curve_, color="0.8", label="mini-batch")
@@ -97,7 +98,8 @@ def plot_training(clf, path):
     left.set(xlabel="iteration", ylabel="cross-entropy", yscale="log")
     left.legend()
     right.plot(at, [entry["n_nonzero"] for entry in epochs])
-    right.set(xlabel="iteration", ylabel="non-zeros per code", ylim=(0, None))
+    right.set(xlabel="iteration", ylabel="non-zeros per code")
+    right.set_ylim(0, 1.1 * max(entry["n_nonzero"] for entry in epochs))
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
