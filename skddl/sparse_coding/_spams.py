@@ -41,6 +41,9 @@ class SpamsSolver:
     ) -> tuple[Tensor, Tensor]:
         """Codes and their KKT residuals."""
         n_components = len(dictionary)
+        # With lambda2 > 0 a code can use more atoms than there are features, which is where SPAMS
+        # would stop by default; without, a larger bound only costs memory and time.
+        max_nonzero = n_components if problem.lambda2 else min(dictionary.shape)
         # SPAMS wants samples and atoms as Fortran-ordered columns: transposed views, no copies.
         sparse_codes = spams.lasso(
             np.ascontiguousarray(X.numpy()).T,
@@ -48,9 +51,8 @@ class SpamsSolver:
             lambda1=problem.lambda1,
             lambda2=problem.lambda2,
             pos=problem.positive,
-            # The default bound on non-zeros, min(n_features, n_components), cuts codes short
-            # where lambda2 > 0. A path of 1 step, which SPAMS takes for no bound, has 1 non-zero.
-            L=n_components if max_iter is None else min(max_iter, n_components),
+            # A path of 1 step, which SPAMS takes for no bound, has 1 non-zero.
+            L=max_nonzero if max_iter is None else min(max_iter, max_nonzero),
             max_length_path=-1 if max_iter is None else max_iter,
             numThreads=torch.get_num_threads(),
         )
