@@ -1,0 +1,290 @@
+"""Tests of skddl.dictionary."""
+
+import numpy as np
+import pytest
+import spams
+import torch
+from scipy import sparse
+from scipy.special import softmax
+from sklearn.datasets import load_digits
+from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.exceptions import ConvergenceWarning
+
+from skddl import OnlineDictionaryLearning, SampleNormalizer
+from skddl._initialization import _best_classifier
+from skddl.dictionary import class_dictionary
+from skddl.sparse_coding import _spams, sparse_encode
+
+ENGINES = ["spams", "fista"]
+LAMBDA1 = 0.15
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return SampleNormalizer().fit_transform(X[:600]), y[:600]
+
+
+def objective(X, dictionary, lambda1=LAMBDA1):
+    """Mean of paper 1, Eq. (3), at the optimal codes."""
+    codes = sparse_encode(X, dictionary, lambda1=lambda1)
+    return (0.5 * ((X - codes @ dictionary) ** 2).sum(1) + lambda1 * np.abs(codes).sum(1)).mean()
+
+
+def learner(**parameters):
+    defaults = {
+        "n_components": 40,
+        "lambda1": LAMBDA1,
+        "max_iter": 100,
+        "batch_size": 100,
+        "random_state": 0,
+    }
+    return OnlineDictionaryLearning(**(defaults | parameters))
+
+
+def test_both_engines_reach_the_same_objective(digits):
+    X, _ = digits
+    by_spams, by_torch = (
+        objective(X, learner(solver=solver).fit(X).components_) for solver in ENGINES
+    )
+    assert by_torch == pytest.approx(by_spams, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def dictionaries_of_others(digits):
+    X = digits[0][:300]
+    of_spams = spams.trainDL(
+        np.asfortranarray(X.T),
+        D=np.asfortranarray(X[:20].T),
+        lambda1=LAMBDA1,
+        iter=60,
+        batchsize=50,
+        verbose=False,
+    ).T
+    of_sklearn = MiniBatchDictionaryLearning(
+        20,
+        dict_init=X[:20],
+        alpha=LAMBDA1,
+        batch_size=50,
+        max_iter=10,  # passes over 300 samples: 60 batches
+        max_no_improvement=None,
+        random_state=0,
+    ).fit(X)
+    return {"spams": np.ascontiguousarray(of_spams), "scikit-learn": of_sklearn.components_}
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("other", ["spams", "scikit-learn"])
+def test_objective_is_no_worse_than_that_of_others_with_the_same_budget(
+    digits, dictionaries_of_others, solver, other
+):
+    X = digits[0][:300]
+    ours = learner(n_components=20, init=X[:20], solver=solver, max_iter=60, batch_size=50).fit(X)
+    # They see the samples in different orders, hence half a percent.
+    assert objective(X, ours.components_) <= 1.005 * objective(X, dictionaries_of_others[other])
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_partial_fit_lowers_the_objective(digits, solver):
+    X, _ = digits
+    model = learner(solver=solver)
+    values = [objective(X, model.partial_fit(X).components_) for _ in range(3)]
+    start = learner(solver=solver)
+    start._start(X, np.random.RandomState(0))
+    values.insert(0, objective(X, start.components_))
+    assert values[1] < 0.97 * values[0]
+    assert values[3] < values[2] < values[1]
+    assert model.n_iter_ == 18
+
+
+def test_partial_fit_after_fit_does_not_forget(digits):
+    X, _ = digits
+    model = learner().fit(X)
+    before = objective(X, model.components_)
+    assert objective(X, model.partial_fit(X[:100]).components_) < 1.02 * before
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_atoms_are_in_the_unit_ball_and_of_the_type_of_the_samples(digits, solver, dtype):
+    X = digits[0].astype(dtype)
+    model = learner(solver=solver, max_iter=10).fit(X)
+    assert model.components_.dtype == dtype
+    assert np.linalg.norm(model.components_, axis=1).max() <= 1 + 1e-6
+    assert model.transform(X).dtype == dtype
+    assert model.inverse_transform(model.transform(X)).dtype == dtype
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_unused_atoms_are_drawn_again_and_counted(digits, solver):
+    X, _ = digits
+    init = learner()
+    init._start(X, np.random.RandomState(0))
+    atoms = init.components_.copy()
+    atoms[:7] = 1e-6  # too short to code anything
+    model = learner(solver=solver, init=atoms, max_iter=20).fit(X)
+    assert model.n_redrawn_ >= 7
+    assert model.transform(X).any(axis=0).all()
+
+
+def test_atoms_that_are_all_in_use_are_not_drawn_again(digits):
+    assert learner().fit(digits[0]).n_redrawn_ == 0
+
+
+def test_init_is_where_learning_starts(digits):
+    X, _ = digits
+    learned = learner().fit(X).components_
+    kept = learned.copy()
+    again = learner(init=learned, max_iter=1, batch_size=600).fit(X).components_
+    np.testing.assert_array_equal(learned, kept)
+    assert np.abs(again - learned).max() < 0.2
+    assert objective(X, again) < 1.01 * objective(X, learned)
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_positive_codes_are_positive(digits, solver):
+    X, _ = digits
+    model = learner(positive=True, solver=solver, max_iter=20).fit(X)
+    codes = model.transform(X)
+    assert codes.min() == 0
+    assert codes.max() > 0.1
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_same_seed_same_dictionary(digits, solver):
+    X, _ = digits
+    first, second, other = (
+        learner(solver=solver, max_iter=10, random_state=seed).fit(X).components_
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0.1
+
+
+def test_inverse_transform_multiplies_codes_by_atoms(digits):
+    X, _ = digits
+    model = learner(max_iter=10).fit(X)
+    codes = model.transform(X)
+    np.testing.assert_allclose(model.inverse_transform(codes), codes @ model.components_)
+    with pytest.raises(ValueError, match="41 columns, but there are 40 atoms"):
+        model.inverse_transform(np.zeros((1, 41)))
+
+
+def test_auto_lambda1_is_a_twentieth_of_the_mean_norm(digits):
+    model = OnlineDictionaryLearning(10, max_iter=2, random_state=0).fit(3 * digits[0])
+    assert model.lambda1_ == pytest.approx(0.15)
+
+
+def test_it_works_without_spams(digits, monkeypatch):
+    X, _ = digits
+    by_torch = learner(solver="fista", max_iter=10).fit(X).components_
+    monkeypatch.setattr(_spams, "spams", None)
+    np.testing.assert_array_equal(learner(max_iter=10).fit(X).components_, by_torch)
+    with pytest.raises(ValueError, match="solver='spams' does not work here"):
+        learner(solver="spams").fit(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"lambda1": 0.0}, "lambda1"),
+        ({"lambda1": -1.0}, "lambda1"),
+        ({"lambda2": -1.0}, "lambda2"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"solver": "simplex"}, "solver"),
+        ({"init": np.zeros((40, 3))}, "init must have shape"),
+        ({"init": np.full((40, 64), np.nan)}, "init contains NaN"),
+    ],
+)
+def test_bad_parameter_is_named_and_leaves_the_model_as_it_was(digits, parameters, message):
+    X, _ = digits
+    model = learner(max_iter=5).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**parameters).fit(X)
+    model.set_params(**{name: before[name] for name in parameters})
+    assert vars(model) == before
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (lambda X: np.where(X > 0, np.nan, X), ValueError, "NaN"),
+        (lambda X: np.where(X > 0, np.inf, X), ValueError, "infinity"),
+        (sparse.csr_matrix, TypeError, "Sparse"),
+        (lambda X: X.reshape(-1, 8, 8), ValueError, "dim 3"),
+        (lambda X: X[:0], ValueError, "0 sample"),
+        (lambda X: X[0], ValueError, "2D"),
+    ],
+)
+def test_bad_samples_leave_the_model_as_it_was(digits, method, bad, error, message):
+    X, _ = digits
+    model = learner(max_iter=5).fit(X)
+    before, codes = dict(vars(model)), model.transform(X)
+    with pytest.raises(error, match=message):
+        getattr(model, method)(bad(X))
+    assert vars(model) == before
+    np.testing.assert_array_equal(model.transform(X), codes)
+
+
+def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one(digits):
+    X, _ = digits
+    with pytest.warns(ConvergenceWarning, match="largest useful value is") as record:
+        learner(lambda1=5.0, max_iter=5).fit(X)
+    useful = float(str(record[0].message).split()[-1].rstrip("."))
+    assert 0.5 < useful <= 1.001  # the atoms are unit-norm samples
+
+
+def test_blocks_are_in_the_order_of_the_classes(digits):
+    X, y = digits
+    dictionary, n_redrawn = class_dictionary(X, y, n_components=25, lambda1=0.1, random_state=0)
+    assert dictionary.shape == (25, 64)
+    assert n_redrawn == 0
+    blocks = np.split(dictionary, np.cumsum([3] * 5 + [2] * 4))
+    for label in range(10):
+        # A class is coded best by the block that was learned from it.
+        objectives = [objective(X[y == label], block, 0.1) for block in blocks]
+        assert np.argmin(objectives) == label
+
+
+def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
+    X, y = digits
+    chosen = np.flatnonzero((y == 3) | (y == 7))
+    chosen = np.concatenate([chosen[y[chosen] == 3][:12], chosen[y[chosen] == 7][:50]])
+    dictionary, _ = class_dictionary(X[chosen], y[chosen], random_state=0)
+    assert dictionary.shape == (12 + 40, 64)
+
+
+def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):
+    X, y = digits
+    dictionary, _ = class_dictionary(X, y, n_components=4, lambda1=0.1, random_state=0)
+    reference = OnlineDictionaryLearning(4, lambda1=0.1, max_iter=100, random_state=0).fit(X)
+    np.testing.assert_array_equal(dictionary, reference.components_)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_first_classifier_solves_the_convex_problem(digits, n_classes):
+    """The gradient of paper 1, Eq. (5), weighted and with nu1, is zero at W."""
+    X, y = digits
+    X, y = X[y < n_classes], y[y < n_classes]
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, size=len(y))
+    weight /= weight.mean()
+    nu1 = 0.01
+    W = _best_classifier(X, y, weight, n_classes, nu1)
+    error = softmax(X @ W.T, axis=1) - np.eye(n_classes)[y]
+    gradient = (weight[:, None] * error).T @ X / len(y) + nu1 * W
+    assert W.shape == (n_classes, 64)
+    assert np.abs(W).max() > 0.5
+    assert np.abs(gradient).max() < 2e-4
+
+
+def test_first_classifier_is_zero_where_there_is_nothing_to_tell_apart():
+    W = _best_classifier(np.ones((3, 2)), np.array([1, 1, 1]), np.ones(3), 3, 0.1)
+    np.testing.assert_array_equal(W, np.zeros((3, 2)))
+
+
+def test_threads_of_torch_are_left_alone(digits):
+    n_threads = torch.get_num_threads()
+    learner(max_iter=2).fit(digits[0])
+    assert torch.get_num_threads() == n_threads

@@ -1,0 +1,134 @@
+"""Tests of the parts of the training loop: batches, schedule, optimizers, early stopping."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skddl.training import OPTIMIZERS, BatchSampler, EarlyStopping, TrainingState, make_optimizer
+from skddl.training._optimizers import Moments, inverse_time_schedule
+
+
+@pytest.mark.parametrize(("n_samples", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
+def test_each_epoch_is_a_permutation(n_samples, batch_size):
+    sampler = BatchSampler(n_samples, batch_size, seed=0)
+    epochs = []
+    step = 0
+    for _ in range(3):
+        batches = []
+        while True:
+            batches.append(sampler.batch(step))
+            step += 1
+            if sampler.ends_epoch(step - 1):
+                break
+        assert len(batches) == sampler.n_batches
+        epochs.append(np.concatenate(batches))
+        np.testing.assert_array_equal(np.sort(epochs[-1]), np.arange(n_samples))
+    if n_samples > 5:
+        assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_batch_depends_on_the_step_alone():
+    forwards, backwards = BatchSampler(50, 7, seed=3), BatchSampler(50, 7, seed=3)
+    batches = [forwards.batch(step) for step in range(30)]
+    for step in reversed(range(30)):
+        np.testing.assert_array_equal(backwards.batch(step), batches[step])
+
+
+def test_batches_of_another_seed_or_start_differ():
+    reference = BatchSampler(1000, 10, seed=0).batch(0)
+    assert not np.array_equal(BatchSampler(1000, 10, seed=1).batch(0), reference)
+    assert not np.array_equal(BatchSampler(1000, 10, seed=0, start=8).batch(8), reference)
+
+
+def test_epochs_are_counted_from_the_start():
+    sampler = BatchSampler(10, 4, seed=0, start=5)
+    assert [step for step in range(5, 14) if sampler.ends_epoch(step)] == [7, 10, 13]
+    assert [len(sampler.batch(step)) for step in range(5, 8)] == [4, 4, 2]
+
+
+def linear_and_optimizer(name="sgd", learning_rate=0.5):
+    module = nn.Linear(2, 1)
+    return module, make_optimizer(name, [(module.parameters(), 0.0)], learning_rate)
+
+
+@pytest.mark.parametrize("start", [0, 3, 40])
+def test_learning_rate_follows_the_schedule_of_algorithm_1(start):
+    module, optimizer = linear_and_optimizer()
+    schedule = inverse_time_schedule(optimizer, t0=4.0, start=start)
+    for t in range(start + 1, start + 12):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(min(0.5, 0.5 * 4 / t))
+        module(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        schedule.step()
+
+
+def test_penalty_of_a_group_is_half_its_squared_norm():
+    first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    before = first.weight.detach().clone(), second.weight.detach().clone()
+    groups = [(first.parameters(), 0.1), (second.parameters(), 0.0)]
+    optimizer = make_optimizer("sgd", groups, 0.5)
+    (first.weight.sum() + second.weight.sum()).backward()
+    optimizer.step()
+    torch.testing.assert_close(first.weight, before[0] - 0.5 * (1 + 0.1 * before[0]))
+    torch.testing.assert_close(second.weight, before[1] - 0.5)
+
+
+def take_steps(module, optimizer, n_steps):
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        module(torch.tensor([[1.0, 2.0]])).square().sum().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_optimizer_with_restored_moments_goes_on_bit_for_bit(name, dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        module, optimizer = linear_and_optimizer(name, 0.01)
+        take_steps(module, optimizer, 3)
+        copy = nn.Linear(2, 1)
+        copy.load_state_dict(module.state_dict())
+        other = make_optimizer(name, [(copy.parameters(), 0.0)], 0.01)
+        Moments.of(optimizer).restore(other)
+        take_steps(module, optimizer, 3)
+        take_steps(copy, other, 3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(copy.weight, module.weight)
+
+
+def test_moments_of_another_optimizer_are_not_used():
+    module, optimizer = linear_and_optimizer("adam")
+    take_steps(module, optimizer, 1)
+    moments = Moments.of(optimizer)
+    other = make_optimizer("adagrad", [(module.parameters(), 0.0)], 0.1)
+    moments.restore(other)
+    assert set(other.state[module.weight]) == {"step", "sum"}
+    assert other.state[module.weight]["step"] == 0
+
+
+def test_best_state_is_kept_and_patience_is_bought_by_clear_gains():
+    module = nn.Linear(1, 1, bias=False)
+    stopping = EarlyStopping(score=lambda: 0.0, patience=2, tol=0.1)
+    stops = []
+    for value, score in enumerate([0.5, 0.55, 0.7, 0.75, 0.6]):
+        nn.init.constant_(module.weight, value)
+        stops.append(stopping.update(module, score))
+    # 0.55 and 0.75 are better, but not by tol.
+    assert stops == [False, False, False, False, True]
+    assert stopping.best_score == 0.75
+    assert stopping.best_state["weight"].item() == 3
+
+
+def test_history_holds_the_means_since_the_entry_before():
+    state = TrainingState()
+    for loss in (4.0, 2.0):
+        state.record_step(loss, {"n_nonzero": 10 * loss})
+    first = dict(state.record_epoch(0.5))
+    state.record_step(1.0, {"n_nonzero": 7.0})
+    second = dict(state.record_epoch(0.25))
+    assert first == {"iteration": 2, "learning_rate": 0.5, "loss": 3.0, "n_nonzero": 30.0}
+    assert second == {"iteration": 3, "learning_rate": 0.25, "loss": 1.0, "n_nonzero": 7.0}
+    assert state.curves == {"loss": [4.0, 2.0, 1.0], "n_nonzero": [40.0, 20.0, 7.0]}
