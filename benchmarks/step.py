@@ -93,7 +93,7 @@ def time_step(network, X, y, device, repeats):
         torch.from_numpy(X[:BATCH]).to(device),
         torch.from_numpy(y[:BATCH]).long().to(device),
     )
-    features, code, classifier = network.features, network.code, network.classifier
+    features, code = network.features, network.code
     plain_classifier = nn.Linear(code.dictionary.shape[1], 10).to(device)
     # Rates of zero: the steps cost what they cost, and every repeat sees the same problem.
     optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
