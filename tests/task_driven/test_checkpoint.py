@@ -1,0 +1,165 @@
+"""A fit that was killed goes on from its checkpoint, and ends in the same model."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from .data import assert_same_model, model_state, quick, small_digits, small_net
+
+X, y = small_digits(100, n_classes=3)
+# A pass has 3 steps; the checkpoint is written every 100.
+STEPS = {"max_iter": 150, "n_components": 6}
+
+
+class Killed(BaseException):
+    """As sudden as SIGKILL, as far as `fit` can tell."""
+
+
+class Network(nn.Module):
+    kill_at = None
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, 8), nn.Dropout(0.3))
+        self.n_steps = 0
+
+    def forward(self, x):
+        if self.training:
+            self.n_steps += 1
+            if self.n_steps == Network.kill_at:
+                raise Killed
+        return self.layers(x)
+
+
+def network(input_shape):
+    return Network()
+
+
+def fit_killed_at(step, monkeypatch, **parameters):
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "kill_at", step)
+        with pytest.raises(Killed):
+            quick(features=network, **STEPS | parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, optimizer, early_stopping):
+    parameters = {
+        "optimizer": optimizer,
+        "learning_rate": 0.01,
+        "early_stopping": early_stopping,
+        "validation_fraction": 0.3,
+        "n_iter_no_change": 60,
+    }
+    reference = quick(features=network, **STEPS, **parameters).fit(X, y)
+    parameters["checkpoint"] = tmp_path / "fit.checkpoint"
+    fit_killed_at(110, monkeypatch, **parameters)
+    # If it started anew, it would be killed again.
+    monkeypatch.setattr(Network, "kill_at", 60)
+    resumed = quick(features=network, **STEPS, **parameters).fit(X, y)
+    assert_same_model(resumed, reference)
+    assert resumed.history_ == reference.history_
+    assert resumed.loss_curve_ == reference.loss_curve_
+    assert resumed.n_iter_ == reference.n_iter_ > 110
+    # Finished, it is not trained again.
+    monkeypatch.setattr(Network, "kill_at", 1)
+    assert_same_model(quick(features=network, **STEPS, **parameters).fit(X, y), reference)
+
+
+@pytest.mark.parametrize(
+    ("changed", "X_changed", "y_changed"),
+    [
+        ({"nu1": 0.5}, X, y),
+        ({"random_state": 1}, X, y),
+        ({"optimizer": "adam"}, X, y),
+        ({"features": small_net}, X, y),
+        ({}, X[:90], y[:90]),
+        ({}, -X, y),
+        ({}, X, y[::-1]),
+    ],
+)
+def test_checkpoint_of_another_fit_is_refused_before_anything_is_computed(
+    tmp_path, changed, X_changed, y_changed
+):
+    path = tmp_path / "fit.checkpoint"
+    parameters = {"max_iter": 3, "n_components": 6, "checkpoint": path}
+    model = quick(**parameters).fit(X, y)
+    content, state, attributes = path.read_bytes(), model_state(model), dict(vars(model))
+
+    def features(input_shape):
+        raise AssertionError("computed")
+
+    features.__qualname__ = "small_net"
+    if "features" in changed:
+        changed = {"features": features}
+    model.set_params(**changed)
+    with pytest.raises(ValueError, match=r"fit\.checkpoint' belongs to a fit with other"):
+        model.fit(X_changed, y_changed)
+    assert path.read_bytes() == content
+    model.set_params(**{name: attributes[name] for name in changed})
+    assert vars(model) == attributes
+    np.testing.assert_array_equal(
+        model_state(model)["classifier.weight"], state["classifier.weight"]
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_truncated_or_foreign_file_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "fit.checkpoint"
+    model = quick(max_iter=3, n_components=6, checkpoint=path).fit(X, y)
+    path.write_bytes(path.read_bytes()[:-1] if content is None else content)
+    attributes = dict(vars(model))
+    with pytest.raises(ValueError, match=r"fit\.checkpoint' is not a checkpoint of skddl, or is"):
+        model.fit(X, y)
+    assert vars(model) == attributes
+
+
+def test_verbosity_and_place_of_the_file_may_change(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    model = quick(max_iter=3, checkpoint=first).fit(X, y)
+    first.rename(second)
+    again = quick(max_iter=3, checkpoint=str(second), verbose=1).fit(X, y)
+    assert_same_model(model, again)
+
+
+SCRIPT = """
+import sys
+from tests.task_driven.test_checkpoint import X, y, quick
+quick(max_iter=100_000, t0=10, n_components=6, checkpoint=sys.argv[1]).fit(X, y)
+"""
+
+
+@pytest.mark.slow
+def test_fit_that_is_really_killed_goes_on(tmp_path):
+    path = tmp_path / "fit.checkpoint"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    parameters = {"max_iter": 100_000, "t0": 10, "n_components": 6}
+
+    def stop_at_1000(model):
+        class Stopping(type(model)):
+            def _compute_loss(self, batch):
+                if self._training.iteration == 1000:
+                    raise KeyboardInterrupt
+                return super()._compute_loss(batch)
+
+        model.__class__ = Stopping
+        return model
+
+    resumed = stop_at_1000(quick(checkpoint=path, **parameters))
+    reference = stop_at_1000(quick(**parameters))
+    for model in (resumed, reference):
+        with pytest.warns(UserWarning, match="interrupted after 1000"):
+            model.fit(X, y)
+    assert_same_model(resumed, reference)
+    assert torch.equal(torch.tensor(resumed.loss_curve_), torch.tensor(reference.loss_curve_))

@@ -1,0 +1,281 @@
+"""How TaskDrivenDictionaryClassifier learns."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skddl.sparse_coding import sparse_encode
+from skddl.training import OPTIMIZERS
+
+from .data import assert_same_model, model_state, quick, small_digits, small_net
+
+X, y = small_digits()
+X64 = X.astype(np.float64)
+
+
+def test_steps_are_those_of_algorithm_1():
+    """Three steps on one batch that holds all samples, by the formulas of paper 1."""
+    X2, y2 = X64[:40], y[:40]
+    parameters = {
+        "dtype": "float64",
+        "batch_size": 40,
+        "nu1": 0.3,
+        "nu2": 0.02,
+        "learning_rate": 0.4,
+        "t0": 1.5,
+        "lambda2": 0.01,
+    }
+    model = quick(max_iter=3, **parameters).fit(X2, y2)
+    start = quick(max_iter=1, **parameters | {"learning_rate": 1e-300}).fit(X2, y2)
+    Z = start.module_.features.weight.detach().numpy().copy()
+    D, W = start.components_.copy(), start.coef_.copy()
+    lambda1, lambda2 = model.lambda1_, 0.01
+    one_hot = np.eye(10)[y2]
+    for t in (1, 2, 3):
+        inputs = X2 @ Z.T
+        codes = sparse_encode(inputs, D, lambda1=lambda1, lambda2=lambda2)
+        scores = codes @ W.T
+        probabilities = np.exp(scores - scores.max(1, keepdims=True))
+        probabilities /= probabilities.sum(1, keepdims=True)
+        error = (probabilities - one_hot) / 40
+        grad_W = error.T @ codes + 0.3 * W
+        beta = np.zeros_like(codes)  # Eq. (12)
+        for i, code in enumerate(codes):
+            S = np.flatnonzero(code)
+            gram = D[S] @ D[S].T + lambda2 * np.eye(len(S))
+            beta[i, S] = np.linalg.solve(gram, (error @ W)[i, S])
+        grad_D = beta.T @ (inputs - codes @ D) - codes.T @ (beta @ D)
+        grad_Z = (beta @ D).T @ X2 + 0.02 * Z
+        rho = min(0.4, 0.4 * 1.5 / t)
+        W, D, Z = W - rho * grad_W, D - rho * grad_D, Z - rho * grad_Z
+        D /= np.maximum(1, np.linalg.norm(D, axis=1, keepdims=True))
+    assert np.abs(W - start.coef_).max() > 5e-3
+    np.testing.assert_allclose(model.coef_, W, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.components_, D, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.module_.features.weight.detach().numpy(), Z, atol=1e-9)
+
+
+@pytest.mark.parametrize("features", ["linear", "lenet", small_net])
+def test_same_seed_same_model(features):
+    parameters = {"features": features, "image_shape": (1, 8, 8)}
+    first = quick(**parameters).fit(X, y)
+    assert_same_model(first, quick(**parameters).fit(X, y))
+    assert_same_model(first, first.fit(X, y))
+    other = quick(**parameters, random_state=1).fit(X, y)
+    assert np.abs(other.coef_ - first.coef_).max() > 1e-3
+
+
+@pytest.mark.parametrize("features", ["linear", "lenet", small_net])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_global_random_states_are_untouched(tmp_path, features, checkpointed):
+    parameters = {"features": features, "image_shape": (1, 8, 8)}
+    if checkpointed:
+        parameters["checkpoint"] = tmp_path / "training.checkpoint"
+        quick(**parameters).fit(X, y)  # what follows restores from the file
+    legacy_state = np.random.get_state
+    torch_state, numpy_state = torch.get_rng_state(), legacy_state()[1].copy()
+    quick(**parameters).fit(X, y).partial_fit(X, y).predict(X)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(legacy_state()[1], numpy_state)
+
+
+def test_the_network_that_the_user_made_is_not_trained():
+    network = nn.Sequential(nn.Linear(64, 8), nn.Tanh())
+    before = network[0].weight.detach().clone()
+    model = quick(features=lambda input_shape: network).fit(X, y)
+    assert torch.equal(network[0].weight, before)
+    assert not torch.equal(model.module_.features[0].weight, before)
+
+
+def test_features_may_fit_a_classifier_themselves():
+    def pretrained(input_shape):
+        return quick(max_iter=2).fit(X, y).module_.features
+
+    assert quick(features=pretrained).fit(X, y).score(X, y) > 0.7
+
+
+def test_history_and_loss_curve_tell_what_happened():
+    model = quick(max_iter=12).fit(X, y)  # 5 batches a pass
+    assert model.n_iter_ == len(model.loss_curve_) == 12
+    start, *passes = model.history_
+    assert start == {"iteration": 0, "n_redrawn": start["n_redrawn"]}
+    assert [entry["iteration"] for entry in passes] == [5, 10, 12]
+    assert [entry["loss"] for entry in passes] == pytest.approx(
+        [np.mean(model.loss_curve_[a:b]) for a, b in ((0, 5), (5, 10), (10, 12))]
+    )
+    rates = [min(0.05, 0.05 * 1.2 / t) for t in (5, 10, 12)]
+    assert [entry["learning_rate"] for entry in passes] == pytest.approx(rates)
+    assert 1 < passes[-1]["n_nonzero"] < 20
+
+
+def test_training_lowers_the_loss():
+    curve = quick(max_iter=100).fit(X, y).loss_curve_
+    assert np.mean(curve[-5:]) < 0.7 * np.mean(curve[:5])
+
+
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_every_optimizer_lowers_the_loss(optimizer):
+    rate = 0.05 if optimizer == "sgd" else 0.002
+    curve = quick(max_iter=60, optimizer=optimizer, learning_rate=rate).fit(X, y).loss_curve_
+    assert np.mean(curve[-5:]) < 0.9 * np.mean(curve[:5])
+
+
+@pytest.mark.parametrize("init", ["class-odl", "odl", "samples"])
+def test_every_init_learns(init):
+    model = quick(init=init, max_iter=60).fit(X, y)
+    assert model.score(X, y) > 0.8
+    assert len(model.components_) == 20
+
+
+@pytest.mark.parametrize("n_components", [1, 5])
+def test_fewer_atoms_than_classes_are_enough_to_fit(n_components):
+    model = quick(n_components=n_components).fit(X, y)
+    assert model.coef_.shape == (10, n_components)
+    assert model.score(X, y) > 0.1
+
+
+def test_classes_of_one_sample_can_be_learned():
+    chosen = np.unique(y, return_index=True)[1]
+    model = quick(n_components=None, max_iter=50).fit(X[chosen], y[chosen])
+    assert len(model.components_) == 10
+    assert model.score(X[chosen], y[chosen]) == 1
+
+
+def test_sample_of_weight_zero_is_left_out():
+    weight = np.ones(200)
+    weight[y == 9] = 0
+    weight[:20] = 0
+    kept = weight > 0
+    model = quick().fit(X, y, sample_weight=weight)
+    assert model.classes_.tolist() == list(range(9))
+    reference = quick().fit(X[kept], y[kept])
+    np.testing.assert_array_equal(model.coef_, reference.coef_)
+
+
+def test_sample_weight_counts_relative_to_its_mean_and_is_not_changed():
+    weight = np.random.default_rng(0).uniform(0.5, 2, size=200)
+    copy = weight.copy()
+    first, second = (quick().fit(X64, y, sample_weight=w) for w in (weight, 1024 * weight))
+    np.testing.assert_array_equal(weight, copy)
+    assert_same_model(first, second)
+    assert np.abs(first.coef_ - quick().fit(X64, y).coef_).max() > 1e-3
+
+
+def test_class_weight_is_a_sample_weight_by_class():
+    by_class = {label: 3.0 if label == 1 else 0.5 for label in range(10)}
+    weighted = quick(class_weight=by_class).fit(X, y)
+    expected = quick().fit(X, y, sample_weight=np.where(y == 1, 3.0, 0.5))
+    assert_same_model(weighted, expected)
+    counts = np.bincount(y)
+    assert_same_model(
+        quick(class_weight="balanced").fit(X, y),
+        quick().fit(X, y, sample_weight=200 / (10 * counts[y])),
+    )
+
+
+def test_early_stopping_keeps_the_best_state():
+    model = quick(
+        max_iter=400, early_stopping=True, validation_fraction=0.3, n_iter_no_change=4, tol=0.0
+    ).fit(X, y)
+    scores = [entry["validation_score"] for entry in model.history_[1:]]
+    assert model.n_iter_ < 400
+    best = int(np.argmax(scores))
+    assert len(scores) == best + 1 + 4
+    data = model._validate_training_data(X, y, None, reset=False)
+    data = data.hold_out(0.3, np.random.RandomState(0))
+    assert len(data.held_out) == 60
+    assert (data.y >= 0).sum() == 140
+    assert model.score(X[data.held_out], y[data.held_out]) == pytest.approx(max(scores))
+
+
+def test_samples_held_out_have_no_part_in_the_start():
+    data = quick()._validate_training_data(X, y, None, reset=True)
+    held_out = data.hold_out(0.2, np.random.RandomState(0)).held_out
+    changed = X.copy()
+    changed[held_out] = changed[held_out][::-1]
+    models = [
+        quick(early_stopping=True, validation_fraction=0.2, max_iter=5).fit(samples, y)
+        for samples in (X, changed)
+    ]
+    assert_same_model(*models)
+
+
+def test_partial_fit_makes_one_pass_and_goes_on_with_the_schedule():
+    model = quick(max_iter=20)
+    for n_calls in (1, 2, 3):
+        model.partial_fit(X, y)
+        assert model.n_iter_ == 5 * n_calls
+        assert model.history_[-1]["learning_rate"] == pytest.approx(0.05 * 2 / (5 * n_calls))
+    assert model.score(X, y) > 0.7
+
+
+def test_partial_fit_takes_classes_that_come_later():
+    model = quick(max_iter=5000).partial_fit(X[y < 5], y[y < 5], classes=np.arange(9, -1, -1))
+    assert model.classes_.tolist() == list(range(10))
+    for _ in range(40):
+        model.partial_fit(X, y)
+    assert model.score(X[y >= 5], y[y >= 5]) > 0.5
+
+
+def test_partial_fit_refuses_other_classes():
+    model = quick().partial_fit(X[y < 5], y[y < 5])
+    before = model_state(model)
+    with pytest.raises(ValueError, match=r"y has classes \[5, 6, 7, 8, 9\]"):
+        model.partial_fit(X, y)
+    with pytest.raises(ValueError, match="is not the same as in the first call"):
+        model.partial_fit(X[y < 5], y[y < 5], classes=[0, 1])
+    np.testing.assert_array_equal(
+        model_state(model)["classifier.weight"], before["classifier.weight"]
+    )
+    assert model.n_iter_ == -(-int((y < 5).sum()) // 40)
+
+
+def test_passes_of_partial_fit_draw_different_dropout_masks():
+    seen = []
+
+    class Recorder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(64))
+
+        def forward(self, x):
+            if self.training:
+                seen.append(torch.rand(1).item())
+            return x * self.scale
+
+    model = quick(features=lambda input_shape: Recorder(), batch_size=200)
+    for _ in range(3):
+        model.partial_fit(X, y)
+    assert len(set(seen)) == 3
+
+
+def test_warm_start_goes_on():
+    model = quick(warm_start=True).fit(X, y)
+    first = model_state(model)
+    weight = model.coef_
+    model.fit(X, y)
+    assert model.n_iter_ == 24
+    assert len(model.loss_curve_) == 24
+    np.testing.assert_array_equal(weight, first["classifier.weight"])  # what was read stays
+    assert 0 < np.abs(model.coef_ - weight).max() < 1
+    assert model.history_[-1]["learning_rate"] == pytest.approx(0.05 * 1.2 / 24)
+    with pytest.raises(ValueError, match="y has classes"):
+        model.fit(X, y + 1)
+    assert model.n_iter_ == 24
+
+
+def test_warm_start_heeds_changed_parameters():
+    model = quick(warm_start=True, optimizer="adam", learning_rate=1e-3).fit(X, y)
+    before = np.linalg.norm(model.coef_)
+    model.set_params(optimizer="sgd", nu1=5.0, t0=1e6, learning_rate=0.1).fit(X, y)
+    # A decay of 0.1 * 5 in each of 12 steps leaves what the loss holds up.
+    assert np.linalg.norm(model.coef_) < 0.1 * before
+    assert model.history_[-1]["learning_rate"] == 0.1
+
+
+def test_verbose_shows_a_progress_bar(capfd):
+    quick(verbose=1).fit(X, y)
+    assert "12/12" in capfd.readouterr().err
+    quick().fit(X, y)
+    assert capfd.readouterr().err == ""

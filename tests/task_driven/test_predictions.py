@@ -1,0 +1,257 @@
+"""What goes into TaskDrivenDictionaryClassifier, and what comes out."""
+
+import copy
+import pickle
+import tracemalloc
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from skddl.sparse_coding import kkt_residual, sparse_encode
+
+from .data import assert_same_model, model_state, quick, small_digits, small_net
+
+X, y = small_digits()
+IMAGES = X.reshape(-1, 1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return quick().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("features", "n_features_out", "expected"),
+    [
+        ("identity", None, 64),
+        ("linear", None, 64),
+        ("linear", 10, 10),
+        ("lenet", None, 192),
+        ("lenet", 64, 64),
+        (small_net, None, 16),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_features_of_each_kind_are_learned_and_coded(features, n_features_out, expected, dtype):
+    model = quick(
+        features=features, n_features_out=n_features_out, image_shape=(1, 8, 8), dtype=dtype
+    ).fit(X, y)
+    assert model.components_.shape == (20, expected)
+    assert model.components_.dtype == dtype
+    assert model.coef_.shape == (10, 20)
+    assert np.linalg.norm(model.components_, axis=1).max() <= 1 + 1e-6
+    assert model.score(X, y) > 0.7
+    # The codes are those of the features in the dictionary.
+    module = copy.deepcopy(model.module_).double()
+    with torch.no_grad():
+        inputs = module.features(torch.from_numpy(X).double()).numpy()
+    codes = model.transform(X.astype(np.float64))
+    atoms = module.code.dictionary.detach().numpy()
+    np.testing.assert_allclose(
+        codes, sparse_encode(inputs, atoms, lambda1=model.lambda1_), atol=1e-10
+    )
+    assert kkt_residual(inputs, atoms, codes, lambda1=model.lambda1_).max() < 1e-6
+
+
+def test_lambda2_shrinks_the_codes():
+    weights = [0.0, 0.5]
+    sizes = [
+        np.abs(quick(lambda2=w, features="identity").fit(X, y).transform(X)).sum() for w in weights
+    ]
+    assert sizes[1] < 0.9 * sizes[0]
+
+
+def test_auto_lambda1_is_a_twentieth_of_the_mean_norm_of_the_features():
+    # The features of "identity" are the samples, which have unit norm.
+    assert quick(features="identity").fit(X, y).lambda1_ == pytest.approx(0.05)
+    assert quick(features="identity", lambda1=0.2).fit(X, y).lambda1_ == 0.2
+
+
+def test_default_number_of_atoms_is_forty_per_class_or_fewer():
+    chosen = np.concatenate([np.flatnonzero(y == 0)[:5], np.flatnonzero(y == 1)])
+    n_ones = int((y == 1).sum())
+    model = quick(n_components=None, max_iter=2).fit(X[chosen], y[chosen])
+    assert len(model.components_) == 5 + min(40, n_ones)
+
+
+@pytest.mark.parametrize("features", ["linear", "identity", "lenet", small_net])
+def test_images_and_their_rows_give_the_same_model(features):
+    by_rows = quick(features=features, image_shape=(1, 8, 8), n_features_out=None).fit(X, y)
+    by_images = quick(features=features, n_features_out=None).fit(IMAGES, y)
+    assert_same_model(by_rows, by_images)
+    np.testing.assert_array_equal(by_rows.predict(IMAGES), by_images.predict(X))
+
+
+def test_every_kind_of_container_gives_the_same_model(fitted):
+    columns = [f"pixel{i}" for i in range(64)]
+    for samples, labels in [
+        (pd.DataFrame(X, columns=columns), pd.Series(y)),
+        (pl.DataFrame(X, schema=columns), pl.Series(y)),
+        (torch.from_numpy(X), torch.from_numpy(y)),
+        (torch.from_numpy(X).requires_grad_(), y),
+        (np.asfortranarray(X), y.tolist()),
+    ]:
+        model = quick().fit(samples, labels)
+        assert_same_model(model, fitted)
+        np.testing.assert_array_equal(model.predict(samples), fitted.predict(X))
+    assert quick().fit(pd.DataFrame(X, columns=columns), y).feature_names_in_.tolist() == columns
+
+
+def test_bytes_are_images_from_0_to_1():
+    raw = np.random.default_rng(0).integers(0, 256, size=(60, 64)).astype(np.uint8)
+    labels = np.arange(60) % 3
+    by_bytes = quick(features="identity").fit(raw, labels)
+    by_floats = quick(features="identity").fit(raw.astype(np.float32) / 255, labels)
+    assert_same_model(by_bytes, by_floats)
+    np.testing.assert_array_equal(
+        by_bytes.transform(raw), by_floats.transform(raw.astype(np.float32) / 255)
+    )
+
+
+def test_samples_of_another_scale_are_learned_just_as_well(fitted):
+    for power in (-20, 3, 15):
+        model = quick().fit(X * 2.0**power, y)
+        np.testing.assert_array_equal(model.coef_, fitted.coef_)
+        np.testing.assert_array_equal(model.predict(X * 2.0**power), fitted.predict(X))
+
+
+def test_a_model_of_raw_pixels_trains_with_the_default_learning_rate():
+    model = quick(max_iter=60).fit(2000 * np.abs(X), y)
+    assert np.isfinite(model.coef_).all()
+    assert model.score(2000 * np.abs(X), y) > 0.7
+
+
+@pytest.mark.parametrize("shape", [(3000, 400), (3000, 1, 20, 20)])
+def test_a_read_only_memmap_is_never_copied_whole(tmp_path, shape):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "X.npy"
+    np.save(path, rng.integers(0, 256, size=shape).astype(np.uint8))
+    labels = rng.integers(0, 2, size=3000)
+    samples = np.load(path, mmap_mode="r")
+    model = quick(n_components=4, n_features_out=4, max_iter=3)
+    model.fit(samples[:100], labels[:100])  # imports and caches are not what is measured
+    tracemalloc.start()
+    try:
+        model.fit(samples, labels)
+        model.predict(samples)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A copy in bytes would be 1.2 MB; a batch of 1,000 in float32 is 1.6 MB, of which torch and
+    # numpy may hold two. A copy of all in float32 would be 4.8 MB.
+    assert peak < 4.0e6
+    assert_same_model(
+        model, quick(n_components=4, n_features_out=4, max_iter=3).fit(np.array(samples), labels)
+    )
+
+
+def test_labels_may_be_strings(fitted):
+    names = np.array([f"digit {label}" for label in range(10)])
+    model = quick().fit(X, names[y])
+    assert_same_model(model, fitted)
+    assert model.classes_.tolist() == names.tolist()
+    np.testing.assert_array_equal(model.predict(X), names[fitted.predict(X)])
+
+
+def test_predictions_of_many_classes_agree_with_one_another(fitted):
+    scores, probabilities = fitted.decision_function(X), fitted.predict_proba(X)
+    assert scores.shape == probabilities.shape == (200, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(probabilities, softmax(scores, axis=1))
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[probabilities.argmax(axis=1)])
+    codes = fitted.transform(X)
+    np.testing.assert_allclose(scores, codes @ fitted.coef_.T, atol=1e-4)
+    assert fitted.score(X, y) == (fitted.predict(X) == y).mean()
+
+
+def test_predictions_of_two_classes_agree_with_one_another():
+    X2, y2 = small_digits(100, n_classes=2)
+    model = quick().fit(X2, y2)
+    scores, probabilities = model.decision_function(X2), model.predict_proba(X2)
+    assert model.coef_.shape == (2, 20)
+    assert scores.shape == (100,)
+    assert probabilities.shape == (100, 2)
+    np.testing.assert_allclose(probabilities[:, 1], 1 / (1 + np.exp(-scores)), rtol=1e-5)
+    np.testing.assert_array_equal(model.predict(X2), model.classes_[(scores > 0).astype(int)])
+    assert model.score(X2, y2) > 0.95
+
+
+def test_float64_samples_are_answered_in_float64(fitted):
+    assert fitted.transform(X).dtype == np.float32
+    assert fitted.transform(X.astype(np.float64)).dtype == np.float64
+    assert fitted.module_.code.dictionary.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("container", "type_"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)]
+)
+def test_set_output_names_the_codes(fitted, container, type_):
+    model = clone(fitted).set_output(transform=container).fit(X, y)
+    codes = model.transform(X)
+    assert isinstance(codes, type_)
+    names = [f"taskdrivendictionaryclassifier{i}" for i in range(20)]
+    assert list(codes.columns) == names == model.get_feature_names_out().tolist()
+    np.testing.assert_array_equal(codes.to_numpy(), fitted.transform(X))
+
+
+def through_joblib(model, path):
+    joblib.dump(model, path)
+    return joblib.load(path)
+
+
+@pytest.mark.parametrize(
+    "copy_of",
+    [
+        lambda model, path: copy.deepcopy(model),
+        lambda model, path: pickle.loads(pickle.dumps(model)),
+        through_joblib,
+    ],
+)
+@pytest.mark.parametrize("features", ["linear", small_net])
+def test_copies_predict_alike_and_go_on_alike(tmp_path, copy_of, features):
+    model = quick(features=features, n_features_out=None, optimizer="adam").fit(X, y)
+    copied = copy_of(model, tmp_path / "model")
+    np.testing.assert_array_equal(copied.predict_proba(X), model.predict_proba(X))
+    assert copied.history_ == model.history_
+    before = model_state(model)
+    copied.partial_fit(X, y)
+    np.testing.assert_array_equal(
+        model_state(model)["classifier.weight"], before["classifier.weight"]
+    )
+    assert_same_model(copied, model.partial_fit(X, y))
+
+
+def test_clone_is_not_fitted(fitted):
+    cloned = clone(fitted)
+    assert cloned.get_params() == fitted.get_params()
+    assert not hasattr(cloned, "module_")
+    for attribute in ("components_", "coef_", "lambda1_", "history_", "loss_curve_", "n_iter_"):
+        assert hasattr(fitted, attribute)
+        assert not hasattr(cloned, attribute)
+
+
+def test_fitted_model_is_on_the_cpu_in_evaluation_mode(fitted):
+    assert {p.device.type for p in fitted.module_.parameters()} == {"cpu"}
+    assert not fitted.module_.training
+
+
+def test_sample_that_overflows_is_reported_not_guessed(fitted):
+    samples = X[:3].astype(np.float64)
+    samples[1] = 1e308
+    with pytest.raises(ValueError, match="output for sample 1"):
+        fitted.predict(samples)
+
+
+def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one():
+    with pytest.warns(ConvergenceWarning, match="largest useful value is") as record:
+        quick(lambda1=1e4).fit(X, y)
+    useful = float(str(record[0].message).split()[-1].rstrip("."))
+    model = quick(lambda1=0.8 * useful).fit(X, y)
+    assert model.history_[-1]["n_nonzero"] > 0

@@ -1,0 +1,86 @@
+"""Semi-supervised learning: paper 1, section V."""
+
+import numpy as np
+import pytest
+import torch
+
+from skddl._training_data import Batch
+
+from .data import assert_same_model, quick, small_digits
+
+X, y = small_digits(150, n_classes=3, dtype=np.float64)
+HALF = np.where(np.arange(150) % 2, y, -1)
+
+
+def semi_supervised(**parameters):
+    return quick(unlabeled_weight=0.3, dtype="float64", n_components=9, **parameters)
+
+
+def gradients(model, batch):
+    model.module_.zero_grad()
+    loss, _ = model._compute_loss(batch)
+    loss.backward()
+    return {
+        name: np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.numpy().copy()
+        for name, parameter in model.module_.named_parameters()
+    }
+
+
+def test_gradient_of_the_coding_loss_is_the_closed_form():
+    model = semi_supervised().fit(X, HALF)
+    x, labels = torch.from_numpy(X[:20]), torch.from_numpy(y[:20])
+    weight = torch.ones(20, dtype=torch.float64)
+    x_u = torch.from_numpy(X[20:80])
+    with_both = gradients(model, Batch(x, labels, weight, unlabelled=x_u))
+    supervised = gradients(model, Batch(x, labels, weight))
+
+    Z = model.module_.features.weight.detach().numpy()
+    D, codes = model.components_, model.transform(X[20:80])
+    residual = X[20:80] @ Z.T - codes @ D
+    closed_form = {
+        "code.dictionary": -codes.T @ residual / 60,  # -(x - D a) a'
+        "features.weight": residual.T @ X[20:80] / 60,
+        "classifier.weight": 0.0,
+    }
+    for name, of_coding_loss in closed_form.items():
+        expected = 0.7 * supervised[name] + 0.3 * of_coding_loss
+        np.testing.assert_allclose(with_both[name], expected, rtol=0, atol=1e-10)
+    assert np.abs(closed_form["code.dictionary"]).max() > 1e-3
+
+
+def test_unlabelled_samples_are_no_class_but_are_learned_from():
+    model = semi_supervised().fit(X, HALF)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.score(X, y) > 0.9
+    labelled_only = semi_supervised().fit(X[HALF >= 0], y[HALF >= 0])
+    assert np.abs(model.components_ - labelled_only.components_).max() > 1e-4
+
+
+def test_minus_one_is_a_class_like_any_other_when_the_weight_is_zero():
+    model = quick().fit(X, HALF)
+    assert model.classes_.tolist() == [-1, 0, 1, 2]
+    assert_same_model(model, quick().fit(X, HALF + 1))
+
+
+def test_without_unlabelled_samples_the_weight_has_no_effect():
+    assert_same_model(semi_supervised().fit(X, y), quick(dtype="float64", n_components=9).fit(X, y))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_strings_cannot_mark_unlabelled_samples(method):
+    with pytest.raises(ValueError, match=r"y of dtype .* cannot hold it\. Encode"):
+        getattr(semi_supervised(), method)(X, np.array(["a", "b", "c"])[y])
+
+
+def test_only_unlabelled_samples_are_refused():
+    with pytest.raises(ValueError, match="at least two classes"):
+        semi_supervised().fit(X, np.full(150, -1))
+
+
+def test_unlabelled_samples_of_weight_zero_are_left_out():
+    weight = np.ones(150)
+    weight[HALF == -1] = 0
+    np.testing.assert_array_equal(
+        semi_supervised().fit(X, HALF, sample_weight=weight).coef_,
+        semi_supervised().fit(X[HALF >= 0], HALF[HALF >= 0]).coef_,
+    )
