@@ -420,7 +420,9 @@ def warn_of_zero_codes(
     problem: ElasticNetProblem, X: NDArray[Any], dictionary: NDArray[Any]
 ) -> None:
     """If no atom codes any sample of `X`, warn, and say which lambda1 would change that."""
-    useful = float(problem.lambda_max(torch.from_numpy(X), torch.from_numpy(dictionary)).max())
+    # torch warns of memory that is not writable, although nothing is written here.
+    samples = torch.from_numpy(np.require(X, requirements="W"))
+    useful = float(problem.lambda_max(samples, torch.from_numpy(dictionary)).max())
     if 0 < useful <= problem.lambda1:
         warnings.warn(
             f"lambda1={problem.lambda1:g} is so large that every code is zero: nothing can be "
