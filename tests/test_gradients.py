@@ -233,3 +233,35 @@ def test_objective_decreases_along_the_gradient_of_the_problem():
     codes = code(x).detach()
     expected = -codes.T @ (x - codes @ dictionary)
     torch.testing.assert_close(code.dictionary.grad, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_autocast_changes_neither_codes_nor_gradients(solver, where):
+    x = normal(5, 4, 6).float()
+    code = make_code(nn.functional.normalize(normal(6, 9, 6), dim=1).float(), 0.2, solver=solver)
+
+    def gradients(autocast_forward, autocast_backward):
+        code.zero_grad()
+        inputs = x.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast_forward):
+            codes = code(inputs)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast_backward):
+            codes.sum().backward()
+        return codes.detach(), inputs.grad, code.dictionary.grad.clone()
+
+    expected = gradients(False, False)
+    actual = gradients(where == "forward", where == "backward")
+    for value, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(value, reference, rtol=0, atol=0)
+
+
+def test_what_is_not_finite_has_no_gradient():
+    dictionary = nn.functional.normalize(normal(7, 9, 6), dim=1)
+    x = normal(8, 3, 6)
+    x[1, 0] = torch.nan
+    x.requires_grad_()
+    make_code(dictionary, 0.2)(x).sum().backward()
+    assert x.grad.isfinite().all(1).tolist() == [True, False, True]
+    broken = make_code(torch.full_like(dictionary, torch.nan), 0.2)
+    broken(x).sum().backward()
+    assert broken.dictionary.grad.isnan().all()

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from skddl.sparse_coding._implicit import ImplicitCode
-from skddl.sparse_coding._precision import full_precision
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solvers import get_solver
 
@@ -93,12 +92,11 @@ class SparseCode(nn.Module):
         n_components, n_features = self.dictionary.shape
         if x.shape[-1:] != (n_features,):
             raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
-        with torch.autocast(x.device.type, enabled=False), full_precision(x.device):
-            x = x.to(torch.promote_types(x.dtype, torch.float32))
-            flat = x.reshape(-1, n_features)
-            dictionary = self.dictionary.to(x.dtype)
-            codes: Tensor = ImplicitCode.apply(flat, dictionary, self.problem, self.solver)
-            return codes.reshape(*x.shape[:-1], n_components)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        flat = x.reshape(-1, n_features)
+        dictionary = self.dictionary.to(x.dtype)
+        codes: Tensor = ImplicitCode.apply(flat, dictionary, self.problem, self.solver)
+        return codes.reshape(*x.shape[:-1], n_components)
 
     @torch.no_grad()
     def project_(self) -> None:

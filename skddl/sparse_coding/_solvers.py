@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from ._fista import FistaSolver
+from ._precision import full_precision
 from ._problem import ElasticNetProblem
 from ._spams import SpamsSolver
 
@@ -99,7 +100,7 @@ def solve(
             max_iter=max_iter,
         )
         return codes
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(X.device):
         codes, residual = method.solve(
             problem, X, dictionary, init=init, tol=tol, max_iter=max_iter
         )

@@ -72,5 +72,6 @@ def _cholesky(matrix: Tensor) -> Tensor:
     if len(singular):
         ridged = matrix[singular]
         ridged.diagonal(dim1=1, dim2=2).add_(eps**0.5 * scale[singular, None])
-        factor[singular] = torch.linalg.cholesky(ridged)
+        # A matrix of NaN stays one, for the caller to notice.
+        factor[singular] = torch.linalg.cholesky_ex(ridged)[0]
     return factor
