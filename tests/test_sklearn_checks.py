@@ -1,0 +1,79 @@
+"""The public estimators behave as scikit-learn's own."""
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import check_class_weight_classifiers, parametrize_with_checks
+from torch import nn
+
+from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
+
+# The checks learn random labels and degenerate samples with the default learning rate.
+# scikit-learn, too, ignores this warning when it checks its own estimators.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+# What scikit-learn expects of its own estimators of this kind, too.
+WEIGHTS_ARE_NOT_REPETITIONS = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "mini-batches of weighted and of repeated samples differ; scikit-learn issue 16298"
+    )
+}
+# Scores without intercept are odd functions of linear features: no class wins both at x and at -x,
+# however large its weight. scikit-learn's linear models without intercept fail likewise, see below.
+NO_INTERCEPT = {"check_class_weight_classifiers": "paper 1's classifier has no intercept"}
+
+
+def expected_failures(estimator):
+    is_odd = estimator.features == "linear"
+    return WEIGHTS_ARE_NOT_REPETITIONS | (NO_INTERCEPT if is_odd else {})
+
+
+class RowConvolution(nn.Module):
+    """Features of images of one row, as wide as the samples of a check happen to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 8, (1, 3), padding=(0, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bounded = x / (1 + x.square()).sqrt()  # the checks feed samples of any scale
+        return self.convolution(bounded.reshape(len(x), 1, 1, -1)).flatten(1)
+
+
+def row_convolution(input_shape):
+    return RowConvolution()
+
+
+@parametrize_with_checks(
+    [OnlineDictionaryLearning(), OnlineDictionaryLearning(solver="fista", max_iter=20)]
+)
+def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+def quick(**parameters):
+    return TaskDrivenDictionaryClassifier(n_components=10, max_iter=20, **parameters)
+
+
+@parametrize_with_checks(
+    [quick(), quick(dtype="float64"), quick(features=row_convolution)],
+    expected_failed_checks=expected_failures,
+)
+def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [TaskDrivenDictionaryClassifier(), quick(features=row_convolution, dtype="float64")],
+    expected_failed_checks=expected_failures,
+)
+def test_classifier_passes_the_checks_of_scikit_learn_slowly(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("model", [LogisticRegression, LinearSVC, SGDClassifier])
+def test_linear_models_of_scikit_learn_without_intercept_fail_the_check_of_class_weights(model):
+    with pytest.raises(AssertionError):
+        check_class_weight_classifiers(model.__name__, model(fit_intercept=False, random_state=0))
