@@ -85,7 +85,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             rng = self._random_state()
             goes_on = self.warm_start and hasattr(self, "module_")
             data = self._validate_training_data(
-                X, y, sample_weight, reset=not goes_on, classes=self.classes_ if goes_on else None
+                X,
+                y,
+                sample_weight,
+                reset=not goes_on,
+                classes=self.classes_ if goes_on else None,
             )
             checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
             if self.early_stopping:
@@ -109,7 +113,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """Go on learning: one pass over `X` in mini-batches.
 
         The first call also makes the start, from its samples alone; the schedule of the learning
-        rate goes on from call to call.
+        rate goes on from call to call. Nothing is held out: `early_stopping` is for `fit`.
 
         Parameters
         ----------
@@ -120,7 +124,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         classes : array-like of shape (n_classes,), default=None
             All classes that will ever occur; needed in the first call if its `y` lacks some.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in the loss, >= 0.
+            Weights of the samples in the loss, >= 0. Unlike those of `fit` they are not scaled to a
+            mean of 1, since that of later calls is not known.
 
         Returns
         -------
@@ -134,7 +139,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 raise ValueError(
                     f"classes={classes!r} is not the same as in the first call, {known!r}."
                 )
-            data = self._validate_training_data(X, y, sample_weight, reset=first, classes=known)
+            if self.class_weight == "balanced":
+                raise ValueError(
+                    "class_weight='balanced' needs all samples at once: for partial_fit pass the "
+                    "weights as a dict."
+                )
+            data = self._validate_training_data(
+                X, y, sample_weight, reset=first, classes=known, of_fit=False
+            )
             if first:
                 self.classes_ = data.classes
                 self._start(data, rng)
@@ -215,6 +227,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         *,
         reset: bool,
         classes: ArrayLike | None = None,
+        of_fit: bool = True,
     ) -> TrainingData:
         X, y = self._validate_samples(X, y, reset=reset)
         check_classification_targets(y)
@@ -236,11 +249,17 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         positions = np.where(unlabelled & (weight > 0), UNLABELLED, LEFT_OUT)
         positions[labelled] = np.searchsorted(classes, y[labelled])
         if self.class_weight is not None:
-            by_class = compute_class_weight(self.class_weight, classes=occurring, y=y[labelled])
+            given = self.class_weight
+            if isinstance(given, dict) and not of_fit:
+                # One call need not show all the classes that have a weight.
+                given = {label: weight for label, weight in given.items() if label in occurring}
+            by_class = compute_class_weight(given, classes=occurring, y=y[labelled])
             if by_class.min() < 0 or by_class.max() == 0:
                 raise ValueError(f"class_weight={self.class_weight!r} must hold weights >= 0.")
             weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
-        weight /= weight[labelled].mean()
+        if of_fit:
+            # The learning rate is for weights of mean 1; partial_fit cannot know the mean.
+            weight /= weight[labelled].mean()
         samples = Samples(X, self._torch_device(), getattr(torch, self.dtype))
         return TrainingData(
             samples=samples,

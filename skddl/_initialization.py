@@ -104,14 +104,15 @@ class Rescale(nn.Module):
         return x / self.scale
 
 
-def sample_scale(samples: Samples) -> float:
-    """Mean norm of (at most 1,000 of) the samples, to the nearest power of two.
+def sample_scale(samples: Samples, y: NDArray[np.intp]) -> float:
+    """Mean norm of (at most 1,000 of) the samples that count, to the nearest power of two.
 
     Samples of unit norm are what the papers train on; others are brought near it, since the largest
     learning rate at which training is stable depends on their scale. Dividing by a power of two
     rounds nothing, and leaves samples of unit norm as they are.
     """
-    rows = np.linspace(0, len(samples) - 1, num=min(len(samples), INFERENCE_BATCH), dtype=np.intp)
+    rows = np.flatnonzero(y != LEFT_OUT)
+    rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), INFERENCE_BATCH), dtype=np.intp)]
     norm = float(samples[rows].double().norm(dim=1).mean())
     if not np.isfinite(norm):
         raise ValueError(
@@ -126,7 +127,6 @@ class Start:
     """A network from which to train, and how it came about."""
 
     network: TaskDrivenNetwork
-    lambda1: float
     n_redrawn: int
 
 
@@ -147,7 +147,7 @@ def start_network(
 ) -> Start:
     """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5).
 
-    `y` and `sample_weight` are those of :class:`skddl._classifier.TrainingData`.
+    `y` and `sample_weight` are those of :class:`skddl._training_data.TrainingData`.
     """
     rows = _draw_rows(y, rng)
     y, sample_weight = y[rows], sample_weight[rows]
@@ -186,7 +186,7 @@ def start_network(
         warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
         weight = _best_classifier(codes, y[labelled], sample_weight[labelled], n_classes, nu1)
         network.classifier.weight.copy_(torch.from_numpy(weight))
-    return Start(network, lambda1, n_redrawn)
+    return Start(network, n_redrawn)
 
 
 def _draw_rows(y: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -381,14 +381,17 @@ def class_dictionary(
     >>> dictionary.shape
     (50, 64)
     """
-    samples: NDArray[Any] = check_array(X, dtype=[np.float64, np.float32], order="C")
+    samples, labels = check_X_y(X, y, dtype=[np.float64, np.float32], order="C")
+    if n_components is not None and n_components < 1:
+        raise ValueError(f"n_components must be None or at least 1, got {n_components}.")
     rng = check_random_state(random_state)
     lambda1 = auto_lambda1(samples) if lambda1 == "auto" else lambda1
-    sizes, labels = atoms_per_class(y), np.unique(np.asarray(y))
+    classes = np.unique(labels)
+    sizes = atoms_per_class(labels)
     if n_components is not None:
-        sizes = np.full(len(labels), n_components // len(labels))
-        sizes[: n_components % len(labels)] += 1
-    blocks = [np.asarray(y) == label for label in labels]
+        sizes = np.full(len(classes), n_components // len(classes))
+        sizes[: n_components % len(classes)] += 1
+    blocks = [labels == label for label in classes]
     if 0 in sizes:
         sizes, blocks = np.array([n_components]), [np.ones(len(samples), dtype=bool)]
     learned = []

@@ -241,7 +241,7 @@ class TaskDrivenDictionaryClassifier(
                 self.features,
                 data.input_shape,
                 self.n_features_out,
-                sample_scale(samples),
+                sample_scale(samples, data.y),
                 samples.dtype,
             )
             start = start_network(

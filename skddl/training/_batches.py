@@ -13,7 +13,7 @@ class BatchSampler:
     ----------
     n_samples : int
     batch_size : int
-        The last batch of a pass may be smaller.
+        At most; the batches of a pass are of equal size, give or take one.
     seed : int
     start : int
         The step with which the first pass begins.
@@ -36,7 +36,8 @@ class BatchSampler:
                 self.n_samples
             )
             self._epoch = epoch
-        rows = self._order[position * self.batch_size :][: self.batch_size]
+        # Equal parts: a rest of one sample would take a step of its own, and has no variance.
+        rows = np.array_split(self._order, self.n_batches)[position]
         return np.sort(rows)  # sorted rows read a memmap from front to back
 
     def ends_epoch(self, step: int) -> bool:

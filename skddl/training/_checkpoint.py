@@ -129,7 +129,7 @@ class Checkpoint:
                 f"The file {str(self.path)!r} is not a checkpoint of skddl, or is truncated "
                 f"({error}). Remove it or pass another path as checkpoint."
             ) from error
-        if header is None or header.get("identity") != self.identity:
+        if not isinstance(header, dict) or header.get("identity") != self.identity:
             raise ValueError(
                 f"The checkpoint {str(self.path)!r} belongs to a fit with other parameters or "
                 "other data. Remove it or pass another path as checkpoint."

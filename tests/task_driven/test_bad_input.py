@@ -265,9 +265,8 @@ def test_error_in_the_user_s_network_leaves_the_model_as_it_was(fitted):
     class Failing(Interrupting):
         error = RuntimeError("mine")
 
-    attributes = dict(
-        vars(fitted.set_params(features=lambda shape: Failing(), n_features_out=None))
-    )
+    fitted.set_params(features=lambda shape: Failing(), n_features_out=None, max_iter=12)
+    attributes = dict(vars(fitted))
     with pytest.raises(RuntimeError, match="mine"):
         fitted.fit(X, y)
     assert vars(fitted) == attributes

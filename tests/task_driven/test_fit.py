@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 from torch import nn
 
 from skddl.sparse_coding import sparse_encode
@@ -174,6 +175,12 @@ def test_class_weight_is_a_sample_weight_by_class():
     )
 
 
+def rows_held_out(fraction):
+    """Those of a fit with random_state=0, whose generator draws them first."""
+    rng = np.random.RandomState(0)
+    return train_test_split(np.arange(200), test_size=fraction, stratify=y, random_state=rng)[1]
+
+
 def test_early_stopping_keeps_the_best_state():
     model = quick(
         max_iter=400, early_stopping=True, validation_fraction=0.3, n_iter_no_change=4, tol=0.0
@@ -182,16 +189,13 @@ def test_early_stopping_keeps_the_best_state():
     assert model.n_iter_ < 400
     best = int(np.argmax(scores))
     assert len(scores) == best + 1 + 4
-    data = model._validate_training_data(X, y, None, reset=False)
-    data = data.hold_out(0.3, np.random.RandomState(0))
-    assert len(data.held_out) == 60
-    assert (data.y >= 0).sum() == 140
-    assert model.score(X[data.held_out], y[data.held_out]) == pytest.approx(max(scores))
+    held_out = rows_held_out(0.3)
+    assert len(held_out) == 60
+    assert model.score(X[held_out], y[held_out]) == pytest.approx(max(scores))
 
 
 def test_samples_held_out_have_no_part_in_the_start():
-    data = quick()._validate_training_data(X, y, None, reset=True)
-    held_out = data.hold_out(0.2, np.random.RandomState(0)).held_out
+    held_out = rows_held_out(0.2)
     changed = X.copy()
     changed[held_out] = changed[held_out][::-1]
     models = [
@@ -279,3 +283,36 @@ def test_verbose_shows_a_progress_bar(capfd):
     assert "12/12" in capfd.readouterr().err
     quick().fit(X, y)
     assert capfd.readouterr().err == ""
+
+
+def test_weights_of_partial_fit_are_not_relative_to_the_call():
+    def coef(**weights):
+        model = quick(**weights.pop("parameters", {})).partial_fit(X, y, classes=range(10))
+        return model.partial_fit(X[:20], y[:20], **weights).coef_
+
+    once, twice = coef(), coef(sample_weight=np.full(20, 2.0))
+    assert not np.allclose(once, twice, rtol=1e-3, atol=0)
+    # A class that a call does not show may have a weight.
+    by_class = coef(parameters={"class_weight": dict.fromkeys(range(10), 1.0)})
+    np.testing.assert_array_equal(by_class, once)
+
+
+def test_balanced_weights_are_refused_by_partial_fit():
+    with pytest.raises(ValueError, match="'balanced' needs all samples at once"):
+        quick(class_weight="balanced").partial_fit(X, y)
+
+
+def test_samples_without_weight_do_not_change_the_scale():
+    outliers = np.concatenate([X, np.full((300, 64), 1e6, dtype=X.dtype)])
+    labels = np.concatenate([y, np.zeros(300, dtype=y.dtype)])
+    weight = np.concatenate([np.ones(len(y)), np.zeros(300)])
+    model = quick().fit(outliers, labels, sample_weight=weight)
+    assert model.lambda1_ == quick().fit(X, y).lambda1_
+
+
+def test_batch_normalisation_gets_no_batch_of_one_sample():
+    def net(shape):
+        return nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16))
+
+    model = quick(features=net, n_features_out=None, batch_size=50, max_iter=8)
+    assert model.fit(X[:151], y[:151]).n_iter_ == 8
