@@ -32,17 +32,13 @@ def expected_failures(estimator):
 class RowConvolution(nn.Module):
     """Features of images of one row, as wide as the samples of a check happen to be."""
 
-    def __init__(self) -> None:
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(1, 8, (1, 3), padding=(0, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bounded = x / (1 + x.square()).sqrt()  # the checks feed samples of any scale
         return self.convolution(bounded.reshape(len(x), 1, 1, -1)).flatten(1)
-
-
-def row_convolution(input_shape):
-    return RowConvolution()
 
 
 @parametrize_with_checks(
@@ -57,7 +53,7 @@ def quick(**parameters):
 
 
 @parametrize_with_checks(
-    [quick(), quick(dtype="float64"), quick(features=row_convolution)],
+    [quick(), quick(dtype="float64"), quick(features=RowConvolution)],
     expected_failed_checks=expected_failures,
 )
 def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
@@ -66,7 +62,7 @@ def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [TaskDrivenDictionaryClassifier(), quick(features=row_convolution, dtype="float64")],
+    [TaskDrivenDictionaryClassifier(), quick(features=RowConvolution, dtype="float64")],
     expected_failed_checks=expected_failures,
 )
 def test_classifier_passes_the_checks_of_scikit_learn_slowly(estimator, check):
