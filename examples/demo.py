@@ -30,7 +30,7 @@ def make_models():
     """The models by name, each for raw pixels."""
     # 0.05, as lambda1="auto" would choose on samples of unit norm.
     unsupervised = MiniBatchDictionaryLearning(
-        100, alpha=0.05, max_iter=10, transform_algorithm="lasso_lars", random_state=0
+        100, alpha=0.05, max_iter=5, transform_algorithm="lasso_lars", random_state=0
     )
     steps = {
         TASK_DRIVEN: [TaskDrivenDictionaryClassifier(random_state=0)],
