@@ -119,7 +119,7 @@ class TaskDrivenDictionaryClassifier(
     n_iter_ : int
         Number of iterations taken.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
 
     Notes
     -----
