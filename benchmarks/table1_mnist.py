@@ -109,7 +109,7 @@ def print_table(runs):
         accuracy = np.array([r["accuracy"] for r in rows])
         n_nonzero = np.mean([r["n_nonzero"] for r in rows])
         std = f"{accuracy.std(ddof=1):.4f}" if len(rows) > 1 else ""
-        start = np.mean([r["start_accuracy"] for r in rows if "start_accuracy" in r])
+        start = np.mean([r["start_accuracy"] for r in rows])
         mean = f"{accuracy.mean():.4f}"
         print(name + f"| {mean} | {std} | {len(rows)} | {start:.4f} | {n_nonzero:.1f} |")
 
