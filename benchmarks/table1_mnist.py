@@ -43,6 +43,7 @@ def make_classifier(method, size, seed, checkpoint):
         batch_size=100,
         max_iter=40_000 if size == "60k" else 1000,
         init="class-odl",
+        fit_intercept=False,
         checkpoint=checkpoint,
         random_state=seed,
         **features,

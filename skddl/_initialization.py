@@ -142,6 +142,7 @@ def start_network(
     lambda1: float | str,
     lambda2: float,
     nu1: float,
+    fit_intercept: bool,
     init: str,
     rng: np.random.RandomState,
 ) -> Start:
@@ -179,13 +180,17 @@ def start_network(
         dictionary, n_redrawn = draw_atoms(inputs, n_components, rng), 0
 
     code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
-    network = TaskDrivenNetwork(features, code, n_classes).to(samples.dtype)
+    network = TaskDrivenNetwork(features, code, n_classes, bias=fit_intercept).to(samples.dtype)
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
         codes = code(torch.from_numpy(inputs[labelled])).numpy()
         warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
-        weight = _best_classifier(codes, y[labelled], sample_weight[labelled], n_classes, nu1)
+        weight, bias = _best_classifier(
+            codes, y[labelled], sample_weight[labelled], n_classes, nu1, fit_intercept
+        )
         network.classifier.weight.copy_(torch.from_numpy(weight))
+        if fit_intercept:
+            network.classifier.bias.copy_(torch.from_numpy(bias))
     return Start(network, n_redrawn)
 
 
@@ -216,21 +221,27 @@ def _best_classifier(
     sample_weight: NDArray[Any],
     n_classes: int,
     nu1: float,
-) -> NDArray[Any]:
-    """W of the convex problem (5), ``mean loss + nu1/2 ||W||^2``; zeros for classes not in `y`."""
+    fit_intercept: bool,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """W of the convex problem (5), ``mean loss + nu1/2 ||W||^2``, and the intercept.
+
+    Both are zero for classes not in `y`.
+    """
     weight = np.zeros((n_classes, codes.shape[1]), dtype=codes.dtype)
+    intercept = np.zeros(n_classes, dtype=codes.dtype)
     present = np.unique(y)
     if len(present) == 1:
-        return weight
+        return weight, intercept
     # scikit-learn minimises C sum loss + 1/2 ||W||^2. Of two classes it learns one row, the
     # difference w of our two, whose penalty is least where they are -w/2 and w/2: nu1/4 ||w||^2.
     scale = float(sample_weight.sum()) * nu1 * (0.5 if len(present) == 2 else 1.0)
     model = LogisticRegression(
-        C=1 / scale if scale > 0 else np.inf, fit_intercept=False, max_iter=500
+        C=1 / scale if scale > 0 else np.inf, fit_intercept=fit_intercept, max_iter=500
     )
     with warnings.catch_warnings():
         # A start need not be exact.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        coef = model.fit(codes, y, sample_weight=sample_weight).coef_
-    weight[present] = np.concatenate([-coef / 2, coef / 2]) if len(present) == 2 else coef
-    return weight
+        model.fit(codes, y, sample_weight=sample_weight)
+    for ours, theirs in ((weight, model.coef_), (intercept, model.intercept_)):
+        ours[present] = np.concatenate([-theirs / 2, theirs / 2]) if len(present) == 2 else theirs
+    return weight, intercept

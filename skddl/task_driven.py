@@ -28,7 +28,7 @@ class TaskDrivenDictionaryClassifier(
 
     A sample ``x`` becomes features ``x~``, these a sparse code in the dictionary D,
     ``a* = argmin_a 1/2 ||x~ - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``, and the code scores
-    ``W a*``. Features, D and W minimise the cross-entropy of the scores plus ``nu1/2 ||W||^2 +
+    ``W a* + b``. Features, D and W minimise the cross-entropy of the scores plus ``nu1/2 ||W||^2 +
     nu2/2 ||features||^2`` by projected stochastic gradient descent (paper 1, Eqs. 7 and 10 and
     Algorithm 1), with the exact derivative of the code. The start is unsupervised: a dictionary
     learned class by class, then the best W for its codes (paper 1, section IV).
@@ -98,6 +98,8 @@ class TaskDrivenDictionaryClassifier(
         Whether to show a progress bar.
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"
         The method that takes the steps; "sgd" is Algorithm 1.
+    fit_intercept : bool, default=True
+        Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``. b is not penalised.
 
     Attributes
     ----------
@@ -105,7 +107,9 @@ class TaskDrivenDictionaryClassifier(
     components_ : ndarray of shape (n_components, n_features_out)
         The atoms.
     coef_ : ndarray of shape (n_classes, n_components)
-        W, without intercept.
+        W.
+    intercept_ : ndarray of shape (n_classes,)
+        b; zeros without `fit_intercept`.
     lambda1_ : float
         The weight of the l1 norm that was used.
     module_ : torch.nn.Module
@@ -175,6 +179,7 @@ class TaskDrivenDictionaryClassifier(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "fit_intercept": ["boolean"],
     }
 
     def __init__(
@@ -206,6 +211,7 @@ class TaskDrivenDictionaryClassifier(
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         optimizer: str = "sgd",
+        fit_intercept: bool = True,
     ) -> None:
         self.n_components = n_components
         self.features = features
@@ -233,6 +239,7 @@ class TaskDrivenDictionaryClassifier(
         self.random_state = random_state
         self.verbose = verbose
         self.optimizer = optimizer
+        self.fit_intercept = fit_intercept
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         samples = data.samples.on("cpu")
@@ -255,6 +262,7 @@ class TaskDrivenDictionaryClassifier(
                 lambda1=self.lambda1,
                 lambda2=self.lambda2,
                 nu1=self.nu1,
+                fit_intercept=self.fit_intercept,
                 init=self.init,
                 rng=rng,
             )
@@ -264,10 +272,11 @@ class TaskDrivenDictionaryClassifier(
 
     def _parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         network = self.module_
+        bias = [] if network.classifier.bias is None else [network.classifier.bias]
         return [
-            (network.classifier.parameters(), self.nu1),
+            ([network.classifier.weight], self.nu1),
             (network.features.parameters(), self.nu2),
-            (network.code.parameters(), 0.0),
+            ([*network.code.parameters(), *bias], 0.0),
         ]
 
     def _draws_while_training(self) -> bool:
@@ -325,6 +334,12 @@ class TaskDrivenDictionaryClassifier(
     def coef_(self) -> NDArray[Any]:
         """W, (n_classes, n_components)."""
         return self.module_.classifier.weight.detach().numpy()
+
+    @property
+    def intercept_(self) -> NDArray[Any]:
+        """b, (n_classes,)."""
+        bias = self.module_.classifier.bias
+        return np.zeros_like(self.coef_[:, 0]) if bias is None else bias.detach().numpy()
 
     @property
     def lambda1_(self) -> float:

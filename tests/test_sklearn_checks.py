@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.svm import LinearSVC
-from sklearn.utils.estimator_checks import check_class_weight_classifiers, parametrize_with_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
@@ -13,20 +11,14 @@ from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
 # scikit-learn, too, ignores this warning when it checks its own estimators.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-# What scikit-learn expects of its own estimators of this kind, too.
-WEIGHTS_ARE_NOT_REPETITIONS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "mini-batches of weighted and of repeated samples differ; scikit-learn issue 16298"
-    )
-}
-# Scores without intercept are odd functions of linear features: no class wins both at x and at -x,
-# however large its weight. scikit-learn's linear models without intercept fail likewise, see below.
-NO_INTERCEPT = {"check_class_weight_classifiers": "paper 1's classifier has no intercept"}
-
 
 def expected_failures(estimator):
-    is_odd = estimator.features == "linear"
-    return WEIGHTS_ARE_NOT_REPETITIONS | (NO_INTERCEPT if is_odd else {})
+    """What scikit-learn expects of its own estimators of this kind, too."""
+    return {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "mini-batches of weighted and of repeated samples differ; scikit-learn issue 16298"
+        )
+    }
 
 
 class RowConvolution(nn.Module):
@@ -67,9 +59,3 @@ def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
 )
 def test_classifier_passes_the_checks_of_scikit_learn_slowly(estimator, check):
     check(estimator)
-
-
-@pytest.mark.parametrize("model", [LogisticRegression, LinearSVC, SGDClassifier])
-def test_linear_models_of_scikit_learn_without_intercept_fail_the_check_of_class_weights(model):
-    with pytest.raises(AssertionError):
-        check_class_weight_classifiers(model.__name__, model(fit_intercept=False, random_state=0))

@@ -16,18 +16,22 @@ class TaskDrivenNetwork(nn.Module):
         ``x~ -> alpha*(x~, D)``.
     n_outputs : int
         Number of classes.
+    bias : bool
+        Whether the scores have an intercept; paper 1's have none.
 
     Attributes
     ----------
     classifier : Linear
-        W, of shape (n_outputs, n_components), without bias.
+        W, of shape (n_outputs, n_components), and its bias.
     """
 
-    def __init__(self, features: nn.Module, code: SparseCode, n_outputs: int) -> None:
+    def __init__(
+        self, features: nn.Module, code: SparseCode, n_outputs: int, *, bias: bool
+    ) -> None:
         super().__init__()
         self.features = features
         self.code = code
-        self.classifier = nn.Linear(len(code.dictionary), n_outputs, bias=False)
+        self.classifier = nn.Linear(len(code.dictionary), n_outputs, bias=bias)
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes of shape (n_samples, n_components)."""
