@@ -36,16 +36,16 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     module_: nn.Module
     _image_shape: tuple[int, ...] | None
+    _divisor: float
 
     def _validate_samples(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
         """`X` (and `y`) checked, `X` as a 2-D array that is copied only where it must be.
 
         Images (n, C, H, W) become rows, torch tensors arrays. The dtype stays: rows are converted
-        batch by batch. With `reset`, the shape of the images is noted as `_image_shape`.
+        batch by batch. With `reset`, the shape of the images is noted as `_image_shape`, and what
+        samples are divided by as `_divisor`: to a fitted model the dtype of a value means nothing.
         """
-        if isinstance(X, Tensor):
-            X = X.detach().cpu()
-            X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        X = as_array(X)
         shape = tuple(getattr(X, "shape", ()))
         if reset:
             self._image_shape = self._find_image_shape(shape)
@@ -56,9 +56,11 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                     f"image_shape={self._image_shape} was expected."
                 )
             X = np.asanyarray(X).reshape(len(X), -1)
-        if isinstance(y, str) and y == "no_validation":
-            return validate_data(self, X, reset=reset)
-        return validate_data(self, X, y, reset=reset)
+        checked = validate_data(self, X, y, reset=reset)
+        if reset:
+            X = checked[0] if isinstance(checked, tuple) else checked
+            self._divisor = 255.0 if X.dtype == np.uint8 else 1.0
+        return checked
 
     def _find_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """(C, H, W), if the parameter or an `X` of `shape` tells it."""
@@ -101,7 +103,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
         device = self._torch_device()
         module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
-        samples = Samples(X, device, dtype)
+        samples = Samples(X, device, dtype, self._divisor)
         with torch.no_grad():
             parts = [
                 function(module, samples[start : start + INFERENCE_BATCH]).cpu().numpy()
@@ -116,8 +118,16 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return result
 
 
+def as_array(X: Any) -> Any:
+    """A torch tensor as a numpy array; anything else as it is."""
+    if not isinstance(X, Tensor):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # numpy has no bfloat16
+
+
 class Samples:
-    """Validated samples, of which rows are handed out as tensors; uint8 becomes [0, 1].
+    """Validated samples, of which rows are handed out as tensors.
 
     Parameters
     ----------
@@ -125,16 +135,21 @@ class Samples:
         Of any real dtype; a memmap is read where rows are asked for.
     device, dtype
         Of the tensors.
+    divisor : float
+        By which the values are divided: that of bytes brings them to [0, 1].
     """
 
-    def __init__(self, X: NDArray[Any], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, X: NDArray[Any], device: torch.device, dtype: torch.dtype, divisor: float
+    ) -> None:
         self.X = X
         self.device = device
         self.dtype = dtype
+        self.divisor = divisor
 
     def on(self, device: str) -> "Samples":
         """The same samples, to be handed out on another device."""
-        return Samples(self.X, torch.device(device), self.dtype)
+        return Samples(self.X, torch.device(device), self.dtype, self.divisor)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -144,7 +159,7 @@ class Samples:
         with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
             chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
         batch = torch.from_numpy(chosen).to(self.device)
-        return batch / 255 if self.X.dtype == np.uint8 else batch
+        return batch / self.divisor
 
 
 @contextmanager

@@ -3,28 +3,28 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from hashlib import sha256
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
-from torch import Tensor, nn
+from torch import Tensor
 
 from ._base import INFERENCE_BATCH, Samples, TorchEstimator, seeded_torch, unchanged_on_error
 from ._callbacks import EpochCallbacks, with_callbacks
-from ._training_data import LEFT_OUT, UNLABELLED, Batch, TrainingData
+from ._training_data import UNLABELLED, Batch, TrainingData, encode_labels
 from .training import (
     BatchSampler,
     Checkpoint,
     EarlyStopping,
     TrainingState,
+    identify,
     make_optimizer,
     train,
 )
@@ -38,14 +38,18 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     `validation_fraction`, `verbose` and `warm_start`.
     """
 
+    # Those that say how the network is built: they hold until it is built anew.
+    _parameters_of_network: ClassVar[tuple[str, ...]] = ()
+
     classes_: NDArray[Any]
     _training: TrainingState
+    _started_with: dict[str, Any]
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         """Set `module_` and `_training` to the state before the first step."""
         raise NotImplementedError
 
-    def _parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
+    def _parameter_groups(self) -> list[tuple[Iterable[Tensor], float]]:
         """Parameters of `module_` with the weight of half their squared norm."""
         raise NotImplementedError
 
@@ -94,11 +98,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
             if self.early_stopping:
                 data = data.hold_out(self.validation_fraction, rng)
-            if goes_on:
-                self._copy_model()
-            else:
-                self.classes_ = data.classes
-                self._start(data, rng)
+            self._prepare(data, rng, goes_on)
             self._train(data, rng, n_iter=self.max_iter, whole_fit=True, checkpoint=checkpoint)
         return self
 
@@ -147,11 +147,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             data = self._validate_training_data(
                 X, y, sample_weight, reset=first, classes=known, of_fit=False
             )
-            if first:
-                self.classes_ = data.classes
-                self._start(data, rng)
-            else:
-                self._copy_model()
+            self._prepare(data, rng, goes_on=not first)
             n_batches = -(-int((data.y >= 0).sum()) // self.batch_size)
             self._train(data, rng, n_iter=n_batches, whole_fit=False)
         return self
@@ -234,40 +230,22 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
         )
-        unlabelled = self._find_unlabelled(y)
-        # A sample without weight is left out, also where its class is the only member.
-        labelled = ~unlabelled & (weight > 0)
-        occurring = np.unique(y[labelled])
-        classes = occurring if classes is None else np.unique(np.asarray(classes))
-        if len(unknown := np.setdiff1d(occurring, classes)):
-            raise ValueError(f"y has classes {unknown.tolist()}, which are not in classes.")
-        if len(classes) < 2 or not len(occurring):
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least two classes, got "
-                f"{len(occurring)} class(es) among {len(y)} samples."
-            )
-        positions = np.where(unlabelled & (weight > 0), UNLABELLED, LEFT_OUT)
-        positions[labelled] = np.searchsorted(classes, y[labelled])
-        if self.class_weight is not None:
-            given = self.class_weight
-            if isinstance(given, dict) and not of_fit:
-                # One call need not show all the classes that have a weight.
-                given = {label: weight for label, weight in given.items() if label in occurring}
-            by_class = compute_class_weight(given, classes=occurring, y=y[labelled])
-            if by_class.min() < 0 or by_class.max() == 0:
-                raise ValueError(f"class_weight={self.class_weight!r} must hold weights >= 0.")
-            weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
-        if of_fit:
-            # The learning rate is for weights of mean 1; partial_fit cannot know the mean.
-            weight /= weight[labelled].mean()
-        samples = Samples(X, self._torch_device(), getattr(torch, self.dtype))
+        labels = encode_labels(
+            y,
+            self._find_unlabelled(y),
+            weight,
+            classes=classes,
+            class_weight=self.class_weight,
+            of_fit=of_fit,
+        )
+        samples = Samples(X, self._torch_device(), getattr(torch, self.dtype), self._divisor)
         return TrainingData(
             samples=samples,
             input_shape=self._image_shape or X.shape[1:],
-            classes=classes,
             labels=y,
-            y=positions,
-            sample_weight=weight,
+            classes=labels.classes,
+            y=labels.positions,
+            sample_weight=labels.sample_weight,
             held_out=np.empty(0, dtype=np.intp),
         )
 
@@ -283,8 +261,21 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             )
         return check_random_state(self.random_state)
 
-    def _copy_model(self) -> None:
-        """Train a copy: the present model is still needed if training fails."""
+    def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
+        """Have a model to train: a new one, or the present one."""
+        parameters = {name: getattr(self, name) for name in self._parameters_of_network}
+        if not goes_on:
+            self.classes_ = data.classes
+            self._start(data, rng)
+            self._started_with = parameters
+            return
+        for name, value in parameters.items():
+            if value != (old := self._started_with[name]):
+                raise ValueError(
+                    f"{name}={value!r} does not fit the network that is to be trained further: "
+                    f"it was made with {name}={old!r}. Set it back, or fit without warm_start."
+                )
+        # Train a copy: the present model is still needed if training fails.
         self.module_ = deepcopy(self.module_)
         self._training = deepcopy(self._training)
         self._training.finished = False
@@ -390,20 +381,16 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         if self.checkpoint is None:
             return None
         parameters = {
-            name: getattr(value, "__qualname__", type(value).__qualname__)
-            if callable(value)  # whose repr has an address, which another process does not know
-            else value
+            name: value
             for name, value in self.get_params(deep=False).items()
             if name not in ("checkpoint", "device", "verbose")  # which do not change the result
         }
         some_rows = np.linspace(0, len(data.y) - 1, num=100, dtype=int)
-        digest = sha256(
-            repr((sorted(parameters.items()), iteration, data.samples.X.shape)).encode()
-        )
-        for array in (data.samples.X[some_rows], data.y, data.sample_weight):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        X = data.samples.X
         checkpoint = Checkpoint(
-            self.checkpoint, digest.hexdigest(), global_rng=self._draws_while_training()
+            self.checkpoint,
+            identify([parameters, iteration, X.shape], [X[some_rows], data.y, data.sample_weight]),
+            global_rng=self._draws_while_training(),
         )
         checkpoint.check()
         return checkpoint

@@ -4,13 +4,65 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import train_test_split
+from sklearn.utils import compute_class_weight
 from torch import Tensor
 
 from ._base import Samples
 
 UNLABELLED, LEFT_OUT = -1, -2
+
+
+@dataclass
+class EncodedLabels:
+    """Labels and weights, as in `TrainingData`."""
+
+    classes: NDArray[Any]
+    positions: NDArray[np.intp]
+    sample_weight: NDArray[Any]
+
+
+def encode_labels(
+    y: NDArray[Any],
+    unlabelled: NDArray[np.bool_],
+    sample_weight: NDArray[Any],
+    *,
+    classes: ArrayLike | None,
+    class_weight: dict[Any, float] | str | None,
+    of_fit: bool,
+) -> EncodedLabels:
+    """Positions of the labels among the classes, and the weights of samples and classes in one.
+
+    `classes` None: those that occur. `of_fit`: whether `y` is all there will ever be.
+    """
+    weight = sample_weight.copy()
+    # A sample without weight is left out, also where its class is the only member.
+    labelled = ~unlabelled & (weight > 0)
+    occurring = np.unique(y[labelled])
+    classes = occurring if classes is None else np.unique(np.asarray(classes))
+    if len(unknown := np.setdiff1d(occurring, classes)):
+        raise ValueError(f"y has classes {unknown.tolist()}, which are not in classes.")
+    if len(classes) < 2 or not len(occurring):
+        raise ValueError(
+            "Classification needs samples of at least two classes, got "
+            f"{len(occurring)} class(es) among {len(y)} samples."
+        )
+    positions = np.where(unlabelled & (weight > 0), UNLABELLED, LEFT_OUT)
+    positions[labelled] = np.searchsorted(classes, y[labelled])
+    if class_weight is not None:
+        given = class_weight
+        if isinstance(given, dict) and not of_fit:
+            # One call need not show all the classes that have a weight.
+            given = {label: weight for label, weight in given.items() if label in occurring}
+        by_class = compute_class_weight(given, classes=occurring, y=y[labelled])
+        if by_class.min() < 0 or by_class.max() == 0:
+            raise ValueError(f"class_weight={class_weight!r} must hold weights >= 0.")
+        weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
+    if of_fit:
+        # The learning rate is for weights of mean 1; partial_fit cannot know the mean.
+        weight /= weight[labelled].mean()
+    return EncodedLabels(classes, positions, weight)
 
 
 @dataclass

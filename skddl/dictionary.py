@@ -18,7 +18,7 @@ from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._base import unchanged_on_error
+from ._base import as_array, unchanged_on_error
 from .sparse_coding import sparse_encode
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import get_solver
@@ -228,7 +228,9 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return tags
 
     def _validate(self, X: Any, *, reset: bool) -> NDArray[Any]:
-        return validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=reset)
+        return validate_data(
+            self, as_array(X), dtype=[np.float64, np.float32], order="C", reset=reset
+        )
 
     def _learn(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """All of `fit` on validated samples."""

@@ -9,6 +9,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import validate_data
 
+from ._base import as_array
+
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
 _BLOCK_ENTRIES = 2**20
 
@@ -123,6 +125,7 @@ class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _flatten(self, X: Any, *, reset: bool) -> tuple[NDArray, tuple[int, ...]]:
         """Return `X`, validated, as (n_samples, n_features), and its own shape."""
+        X = as_array(X)
         if not hasattr(X, "shape"):
             X = np.asarray(X)
         shape = tuple(X.shape)

@@ -82,7 +82,8 @@ class TaskDrivenDictionaryClassifier(
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
     warm_start : bool, default=False
-        Whether `fit` goes on from the present model, for `max_iter` more iterations.
+        Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
+        network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same.
     device : str, default="auto"
         Where to compute: a device of torch, or "auto": "cuda" where there is one, else "cpu". The
         fitted model itself is always on the CPU.
@@ -90,7 +91,8 @@ class TaskDrivenDictionaryClassifier(
         Type in which the model is trained.
     checkpoint : path-like, default=None
         File from which `fit` goes on if it was killed, and to which it writes every 100
-        iterations. Needs `random_state` to be an int.
+        iterations. Needs `random_state` to be an int. Each call of `fit` that goes on by
+        `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
         Determines all that is random. torch's and numpy's global generators are neither used nor
         changed.
@@ -127,7 +129,8 @@ class TaskDrivenDictionaryClassifier(
 
     Notes
     -----
-    Samples may be float, integer or boolean; those in uint8 count as images and are divided by 255.
+    Samples may be float, integer or boolean. A model fitted on uint8 takes samples for images and
+    divides them by 255, in whatever dtype later samples come.
     A `numpy.memmap` is read batch by batch. Samples in float64 are answered in float64.
 
     The papers train on samples of unit norm (see :class:`skddl.SampleNormalizer`). With "linear"
@@ -151,6 +154,16 @@ class TaskDrivenDictionaryClassifier(
     """
 
     module_: TaskDrivenNetwork
+
+    _parameters_of_network = (
+        "n_components",
+        "features",
+        "n_features_out",
+        "image_shape",
+        "lambda1",
+        "lambda2",
+        "fit_intercept",
+    )
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
@@ -270,7 +283,7 @@ class TaskDrivenDictionaryClassifier(
         self._training = TrainingState()
         self._training.history.append({"iteration": 0, "n_redrawn": start.n_redrawn})
 
-    def _parameter_groups(self) -> list[tuple[Iterable[nn.Parameter], float]]:
+    def _parameter_groups(self) -> list[tuple[Iterable[Tensor], float]]:
         network = self.module_
         bias = [] if network.classifier.bias is None else [network.classifier.bias]
         return [

@@ -260,6 +260,15 @@ def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
     assert dictionary.shape == (12 + 40, 64)
 
 
+def test_tensors_are_taken_as_arrays(digits):
+    X = digits[0][:200]
+    expected = OnlineDictionaryLearning(10, max_iter=5, random_state=0).fit(X)
+    tensor = torch.from_numpy(X).requires_grad_()
+    model = OnlineDictionaryLearning(10, max_iter=5, random_state=0).fit(tensor)
+    np.testing.assert_array_equal(model.components_, expected.components_)
+    np.testing.assert_array_equal(model.transform(tensor), expected.transform(X))
+
+
 def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):
     X, y = digits
     dictionary, _ = class_dictionary(X, y, n_components=4, lambda1=0.1, random_state=0)

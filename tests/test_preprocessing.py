@@ -205,6 +205,12 @@ def test_data_frames_and_tensors_are_accepted(samples):
         np.testing.assert_array_equal(normalizer.transform(X), expected)
     tensor = torch.from_numpy(samples)
     np.testing.assert_array_equal(SampleNormalizer().fit_transform(tensor), expected)
+    trained = torch.from_numpy(samples).requires_grad_()
+    np.testing.assert_array_equal(SampleNormalizer().fit_transform(trained), expected)
+    short = tensor.to(torch.bfloat16)
+    np.testing.assert_array_equal(
+        SampleNormalizer().fit_transform(short), SampleNormalizer().fit_transform(short.float())
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
 from ._batches import BatchSampler
-from ._checkpoint import Checkpoint
+from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
 from ._loop import DivergenceError, train
 from ._optimizers import OPTIMIZERS, make_optimizer
@@ -14,6 +14,7 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "TrainingState",
+    "identify",
     "make_optimizer",
     "train",
 ]

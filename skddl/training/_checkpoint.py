@@ -2,10 +2,14 @@
 
 import json
 import os
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -135,6 +139,28 @@ class Checkpoint:
                 "other data. Remove it or pass another path as checkpoint."
             )
         return tensors, header
+
+
+def identify(parameters: Any, arrays: Iterable[NDArray[Any]]) -> str:
+    """A digest that is the same, also in another process, where a fit is the same."""
+    digest = sha256(repr(_plain(parameters)).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """`value` such that what means the same has the same repr."""
+    if isinstance(value, dict):
+        return sorted((repr(_plain(key)), _plain(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    # The repr of anything else may hold an address, which another process does not know.
+    return getattr(value, "__qualname__", type(value).__qualname__)
 
 
 def _device(module: nn.Module) -> torch.device:

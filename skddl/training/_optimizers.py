@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -19,7 +19,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def make_optimizer(
-    name: str, groups: Iterable[tuple[Iterable[nn.Parameter], float]], learning_rate: float
+    name: str, groups: Iterable[tuple[Iterable[Tensor], float]], learning_rate: float
 ) -> torch.optim.Optimizer:
     """Optimizer of that name over (parameters, nu) pairs, nu being the weight of nu/2 ||.||^2.
 

@@ -121,12 +121,25 @@ def test_truncated_or_foreign_file_is_refused_by_name(tmp_path, content):
     assert vars(model) == attributes
 
 
-def test_verbosity_and_place_of_the_file_may_change(tmp_path):
+def test_what_means_the_same_may_be_written_otherwise(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    model = quick(max_iter=3, checkpoint=first).fit(X, y)
+    images = {"image_shape": (1, 8, 8), "class_weight": {0: 1, 1: 2, 2: 1}}
+    model = quick(max_iter=3, checkpoint=first, **images).fit(X, y)
     first.rename(second)
-    again = quick(max_iter=3, checkpoint=str(second), verbose=1).fit(X, y)
+    content = second.read_bytes()
+    images = {"image_shape": [1, 8, 8], "class_weight": {np.int64(k): 1 + k % 2 for k in (2, 1, 0)}}
+    again = quick(
+        max_iter=np.int64(3), checkpoint=str(second), verbose=1, random_state=np.int64(0), **images
+    ).fit(X, y)
     assert_same_model(model, again)
+    assert second.read_bytes() == content
+
+
+def test_a_warm_start_needs_a_file_of_its_own(tmp_path):
+    model = quick(max_iter=3, checkpoint=tmp_path / "first", warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="Remove it or pass another path as checkpoint"):
+        model.fit(X, y)
+    assert model.set_params(checkpoint=tmp_path / "second").fit(X, y).n_iter_ == 6
 
 
 SCRIPT = """

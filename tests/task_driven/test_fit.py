@@ -30,13 +30,13 @@ def test_steps_are_those_of_algorithm_1():
     model = quick(max_iter=3, **parameters).fit(X2, y2)
     start = quick(max_iter=1, **parameters | {"learning_rate": 1e-300}).fit(X2, y2)
     Z = start.module_.features.weight.detach().numpy().copy()
-    D, W = start.components_.copy(), start.coef_.copy()
+    D, W, b = start.components_.copy(), start.coef_.copy(), start.intercept_.copy()
     lambda1, lambda2 = model.lambda1_, 0.01
     one_hot = np.eye(10)[y2]
     for t in (1, 2, 3):
         inputs = X2 @ Z.T
         codes = sparse_encode(inputs, D, lambda1=lambda1, lambda2=lambda2)
-        scores = codes @ W.T
+        scores = codes @ W.T + b
         probabilities = np.exp(scores - scores.max(1, keepdims=True))
         probabilities /= probabilities.sum(1, keepdims=True)
         error = (probabilities - one_hot) / 40
@@ -50,9 +50,11 @@ def test_steps_are_those_of_algorithm_1():
         grad_Z = (beta @ D).T @ X2 + 0.02 * Z
         rho = min(0.4, 0.4 * 1.5 / t)
         W, D, Z = W - rho * grad_W, D - rho * grad_D, Z - rho * grad_Z
+        b -= rho * error.sum(axis=0)  # without penalty, beyond the paper
         D /= np.maximum(1, np.linalg.norm(D, axis=1, keepdims=True))
     assert np.abs(W - start.coef_).max() > 5e-3
     np.testing.assert_allclose(model.coef_, W, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(model.intercept_, b, rtol=0, atol=1e-9)
     np.testing.assert_allclose(model.components_, D, rtol=0, atol=1e-9)
     np.testing.assert_allclose(model.module_.features.weight.detach().numpy(), Z, atol=1e-9)
 
@@ -276,6 +278,20 @@ def test_warm_start_heeds_changed_parameters():
     # A decay of 0.1 * 5 in each of 12 steps leaves what the loss holds up.
     assert np.linalg.norm(model.coef_) < 0.1 * before
     assert model.history_[-1]["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize("going_on", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    "changed", [{"n_components": 19}, {"lambda1": 0.1}, {"fit_intercept": False}]
+)
+def test_a_network_that_is_trained_further_cannot_be_of_another_kind(going_on, changed):
+    model = quick(warm_start=True).fit(X, y)
+    model.set_params(**changed)
+    (name,) = changed
+    with pytest.raises(ValueError, match=f"{name}=.* does not fit the network"):
+        getattr(model, going_on)(X, y)
+    assert model.n_iter_ == 12
+    assert model.set_params(warm_start=False).fit(X, y).n_iter_ == 12
 
 
 def test_verbose_shows_a_progress_bar(capfd):

@@ -115,6 +115,15 @@ def test_bytes_are_images_from_0_to_1():
     )
 
 
+@pytest.mark.parametrize(("fitted_on", "asked"), [("uint8", "float32"), ("float32", "uint8")])
+def test_a_value_means_the_same_in_every_dtype(fitted_on, asked):
+    raw = np.random.default_rng(0).integers(0, 256, size=(60, 64))
+    model = quick().fit(raw.astype(fitted_on), np.arange(60) % 3)
+    np.testing.assert_array_equal(
+        model.transform(raw.astype(fitted_on)), model.transform(raw.astype(asked))
+    )
+
+
 def test_samples_of_another_scale_are_learned_just_as_well(fitted):
     for power in (-20, 3, 15):
         model = quick().fit(X * 2.0**power, y)
@@ -167,8 +176,18 @@ def test_predictions_of_many_classes_agree_with_one_another(fitted):
     np.testing.assert_allclose(probabilities, softmax(scores, axis=1))
     np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[probabilities.argmax(axis=1)])
     codes = fitted.transform(X)
-    np.testing.assert_allclose(scores, codes @ fitted.coef_.T, atol=1e-4)
+    np.testing.assert_allclose(scores, codes @ fitted.coef_.T + fitted.intercept_, atol=1e-4)
     assert fitted.score(X, y) == (fitted.predict(X) == y).mean()
+
+
+def test_without_intercept_a_zero_code_favours_no_class(fitted):
+    model = quick(fit_intercept=False).fit(X, y)
+    np.testing.assert_array_equal(model.intercept_, np.zeros(10))
+    np.testing.assert_array_equal(model.decision_function(np.zeros((1, 64))), np.zeros((1, 10)))
+    assert np.abs(fitted.intercept_).max() > 1e-3
+    np.testing.assert_array_equal(
+        fitted.decision_function(np.zeros((1, 64), dtype=np.float32))[0], fitted.intercept_
+    )
 
 
 def test_predictions_of_two_classes_agree_with_one_another():
