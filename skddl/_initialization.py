@@ -15,15 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from ._base import INFERENCE_BATCH, Samples
+from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._training_data import LEFT_OUT
-from .dictionary import (
-    OnlineDictionaryLearning,
-    atoms_per_class,
-    auto_lambda1,
-    class_dictionary,
-    draw_atoms,
-    warn_of_zero_codes,
-)
+from .dictionary import OnlineDictionaryLearning, atoms_per_class, class_dictionary
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 
