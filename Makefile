@@ -42,7 +42,7 @@ lint: $(VENV)/.installed  ## ruff: rules and format
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-typecheck: $(VENV)/.installed  ## mypy on skddl/
+typecheck: $(VENV)/.installed  ## mypy
 	$(RUN) -m mypy
 
 docs: $(VENV)/.installed-docs  ## build the documentation in docs/_build/html

@@ -13,6 +13,7 @@ import copy
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn.decomposition
@@ -38,7 +39,7 @@ BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
 
 def medians(functions, repeats, device, warm_up=3):
     """Median seconds of each function, called in turns, and the seconds of each call."""
-    seconds = {name: [] for name in functions}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(-warm_up, repeats):
         for name, function in functions.items():
             start = time.perf_counter()
@@ -84,7 +85,7 @@ def make_network(X, y, device):
         low, high = (lambda1, high) if n_nonzero > 30 else (low, lambda1)
     code = SparseCode(inputs.shape[1], N_ATOMS, lambda1=lambda1)
     code.dictionary.data = torch.from_numpy(dictionary)
-    return TaskDrivenNetwork(features, code, 10).to(device), inputs, float(n_nonzero)
+    return TaskDrivenNetwork(features, code, 10, bias=False).to(device), inputs, float(n_nonzero)
 
 
 def time_step(network, X, y, device, repeats):
@@ -156,7 +157,7 @@ def time_encode(inputs, network, device, repeats):
     lambda1 = network.code.problem.lambda1
     dictionary = network.code.dictionary.detach().cpu().numpy()
     on_device = torch.from_numpy(dictionary).to(device)
-    results = []
+    results: list[dict[str, Any]] = []
     for n_samples in (100, 2000):
         X = inputs[:n_samples]
         x = torch.from_numpy(X).to(device)
