@@ -104,12 +104,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         device = self._torch_device()
         module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
         samples = Samples(X, device, dtype, self._divisor)
-        with torch.no_grad():
-            parts = [
-                function(module, samples[start : start + INFERENCE_BATCH]).cpu().numpy()
-                for start in range(0, len(samples), INFERENCE_BATCH)
-            ]
-        result = np.concatenate(parts)
+        result = apply_in_batches(lambda x: function(module, x), samples, np.arange(len(samples)))
         if not (finite := np.isfinite(result).all(axis=1)).all():
             raise ValueError(
                 f"The network's output for sample {finite.argmin()} (and "
@@ -160,6 +155,19 @@ class Samples:
             chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
         batch = torch.from_numpy(chosen).to(self.device)
         return batch / self.divisor
+
+
+def apply_in_batches(
+    function: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
+) -> NDArray[Any]:
+    """`function` of some rows of the samples, without gradients, as one array."""
+    with torch.no_grad():
+        return np.concatenate(
+            [
+                function(samples[rows[start : start + INFERENCE_BATCH]]).cpu().numpy()
+                for start in range(0, len(rows), INFERENCE_BATCH)
+            ]
+        )
 
 
 @contextmanager

@@ -16,12 +16,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from ._base import INFERENCE_BATCH, Samples, TorchEstimator, seeded_torch, unchanged_on_error
+from ._base import Samples, TorchEstimator, apply_in_batches, seeded_torch, unchanged_on_error
 from ._callbacks import EpochCallbacks, with_callbacks
 from ._training_data import UNLABELLED, Batch, TrainingData, encode_labels
 from .training import (
     BatchSampler,
     Checkpoint,
+    DivergenceError,
     EarlyStopping,
     TrainingState,
     identify,
@@ -135,7 +136,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         with unchanged_on_error(self):
             rng = self._random_state()
             known: Any = classes if first else self.classes_
-            if classes is not None and not np.array_equal(np.unique(classes), np.unique(known)):
+            if classes is not None and not np.array_equal(
+                self._labelled_classes(classes), self._labelled_classes(known)
+            ):
                 raise ValueError(
                     f"classes={classes!r} is not the same as in the first call, {known!r}."
                 )
@@ -230,6 +233,8 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
         )
+        if classes is not None:
+            classes = self._labelled_classes(classes)
         labels = encode_labels(
             y,
             self._find_unlabelled(y),
@@ -253,6 +258,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """Which samples have no label."""
         return np.zeros(len(y), dtype=bool)
 
+    def _labelled_classes(self, classes: ArrayLike) -> NDArray[Any]:
+        """`classes` sorted, without what marks samples that have no label."""
+        unique = np.unique(np.asarray(classes))
+        return unique[~self._find_unlabelled(unique)]
+
     def _random_state(self) -> np.random.RandomState:
         if self.checkpoint is not None and not isinstance(self.random_state, Integral):
             raise ValueError(
@@ -266,11 +276,14 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         parameters = {name: getattr(self, name) for name in self._parameters_of_network}
         if not goes_on:
             self.classes_ = data.classes
-            self._start(data, rng)
+            try:
+                self._start(data, rng)
+            except DivergenceError as error:  # of an estimator inside the user's network
+                raise ValueError(str(error)) from error
             self._started_with = parameters
             return
         for name, value in parameters.items():
-            if value != (old := self._started_with[name]):
+            if identify(value) != identify(old := self._started_with[name]):
                 raise ValueError(
                     f"{name}={value!r} does not fit the network that is to be trained further: "
                     f"it was made with {name}={old!r}. Set it back, or fit without warm_start."
@@ -364,14 +377,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         rows = data.held_out
         truth = np.searchsorted(data.classes, data.labels[rows])
         self.module_.eval()
-        n_right = 0
-        with torch.no_grad():
-            for start in range(0, len(rows), INFERENCE_BATCH):
-                part = rows[start : start + INFERENCE_BATCH]
-                predicted = self.module_(data.samples[part]).argmax(1).cpu().numpy()
-                n_right += int((predicted == truth[start : start + INFERENCE_BATCH]).sum())
+        predicted = apply_in_batches(self.module_, data.samples, rows).argmax(axis=1)
         self.module_.train()
-        return n_right / len(rows)
+        return float((predicted == truth).mean())
 
     def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:
         """Where a fit that starts after `iteration` is written.
@@ -385,11 +393,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             for name, value in self.get_params(deep=False).items()
             if name not in ("checkpoint", "device", "verbose")  # which do not change the result
         }
-        some_rows = np.linspace(0, len(data.y) - 1, num=100, dtype=int)
-        X = data.samples.X
         checkpoint = Checkpoint(
             self.checkpoint,
-            identify([parameters, iteration, X.shape], [X[some_rows], data.y, data.sample_weight]),
+            identify(parameters, iteration, data.samples.X, data.y, data.sample_weight),
             global_rng=self._draws_while_training(),
         )
         checkpoint.check()

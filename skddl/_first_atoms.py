@@ -17,7 +17,7 @@ _AUTO_LAMBDA1 = 0.05
 
 def auto_lambda1(X: NDArray[Any]) -> float:
     """The meaning of ``lambda1="auto"`` for samples (or features) `X`."""
-    mean_norm = float(np.linalg.norm(X, axis=1).mean())
+    mean_norm = float(_norms(X).mean())
     # Samples that are all zero have no scale; any weight codes them.
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
 
@@ -40,8 +40,13 @@ def warn_of_zero_codes(
 
 def draw_atoms(X: NDArray[Any], n_atoms: int, rng: np.random.RandomState) -> NDArray[Any]:
     """Samples scaled to unit norm; random directions where there are not enough that are not 0."""
-    norms = np.linalg.norm(X, axis=1)
+    norms = _norms(X)
     drawn = rng.permutation(np.flatnonzero(norms > 0))[:n_atoms]
     directions = rng.standard_normal((n_atoms - len(drawn), X.shape[1])).astype(X.dtype)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.concatenate([X[drawn] / norms[drawn, None], directions])
+    return np.concatenate([(X[drawn] / norms[drawn, None]).astype(X.dtype), directions])
+
+
+def _norms(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Norms of the rows, in float64, since squares in float32 overflow soon."""
+    return np.sqrt(np.einsum("ij,ij->i", X, X, dtype=np.float64))

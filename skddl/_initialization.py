@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from ._base import INFERENCE_BATCH, Samples
+from ._base import INFERENCE_BATCH, Samples, apply_in_batches
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._training_data import LEFT_OUT
 from .dictionary import OnlineDictionaryLearning, atoms_per_class, class_dictionary
@@ -51,6 +51,11 @@ def make_features(
         module = _lenet((channels, height, width), n_features_out)
     else:
         assert callable(features)
+        if isinstance(features, nn.Module):
+            raise TypeError(
+                "features must be a callable that takes the shape of a sample and returns a "
+                f"module; got a module itself, {features!r}. Pass `lambda shape: module`."
+            )
         module = features(input_shape)
         if not isinstance(module, nn.Module):
             raise TypeError(f"features must return a torch.nn.Module, got {module!r}.")
@@ -60,14 +65,31 @@ def make_features(
     if isinstance(features, str) and features != "identity" and scale != 1:
         module = nn.Sequential(Rescale(scale), module)
     module.to(dtype).eval()
-    with torch.no_grad():
-        shape = tuple(module(torch.zeros(1, n_features, dtype=dtype)).shape)
+    shape = _try(module, n_features, dtype)
+    if callable(features):
+        # Samples in float64 are answered in float64, whatever the network was trained in.
+        _try(deepcopy(module).double(), n_features, torch.float64)
     if len(shape) != 2 or shape[1] != (n_features_out or shape[1]):
         raise ValueError(
             f"features={features!r} gives an output of shape {('n', *shape[1:])} per batch, "
             f"expected {('n', n_features_out or 'n_features_out')}."
         )
     return module, shape[1]
+
+
+def _try(module: nn.Module, n_features: int, dtype: torch.dtype) -> tuple[int, ...]:
+    """Shape of the output for one sample of `dtype`."""
+    with torch.no_grad():
+        try:
+            output = module(torch.zeros(1, n_features, dtype=dtype))
+        except RuntimeError as error:
+            raise ValueError(f"The network of features fails on {dtype}: {error}") from error
+    if not isinstance(output, Tensor) or output.dtype != dtype:
+        raise ValueError(
+            f"The network of features must give a tensor of {dtype} for one of {dtype}, got "
+            f"{getattr(output, 'dtype', type(output))}: it must not change the dtype itself."
+        )
+    return tuple(output.shape)
 
 
 def _lenet(image_shape: tuple[int, int, int], n_features_out: int | None) -> nn.Module:
@@ -91,7 +113,7 @@ class Rescale(nn.Module):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
         """The inputs, divided."""
@@ -107,13 +129,20 @@ def sample_scale(samples: Samples, y: NDArray[np.intp]) -> float:
     """
     rows = np.flatnonzero(y != LEFT_OUT)
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), INFERENCE_BATCH), dtype=np.intp)]
-    norm = float(samples[rows].double().norm(dim=1).mean())
-    if not np.isfinite(norm):
+    x = samples[rows].double()
+    largest = float(x.abs().max())
+    if not np.isfinite(largest) or (largest == 0 and samples.X[rows].any()):
         raise ValueError(
             f"The samples do not fit into dtype={str(samples.dtype).removeprefix('torch.')!r}: "
-            "they become infinite. Scale them, for example with SampleNormalizer."
+            "they become infinite or zero. Scale them, for example with SampleNormalizer."
         )
-    return float(2.0 ** np.round(np.log2(norm))) if norm > 0 else 1.0
+    if largest == 0:
+        return 1.0
+    # The squares in a norm must not overflow, nor must the power of two in the type of the samples.
+    norm = np.log2(largest) + np.log2(float((x / largest).norm(dim=1).mean()))
+    limits = torch.finfo(samples.dtype)
+    lowest, highest = np.log2(limits.tiny), np.floor(np.log2(limits.max))
+    return float(2.0 ** np.clip(np.round(norm), lowest, highest))
 
 
 @dataclass
@@ -147,7 +176,7 @@ def start_network(
     rows = _draw_rows(y, rng)
     y, sample_weight = y[rows], sample_weight[rows]
     labelled = y >= 0
-    inputs = _apply(features, samples, rows)
+    inputs = apply_in_batches(features.eval(), samples, rows)
     if not np.isfinite(inputs).all():
         raise ValueError(
             "The initial features are not finite. Scale the samples, for example with "
@@ -195,18 +224,6 @@ def _draw_rows(y: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.in
         return rows
     drawn = rng.choice(rows, _MAX_INIT_SAMPLES, replace=False)
     return np.union1d(drawn, rows[np.unique(y[rows], return_index=True)[1]])
-
-
-def _apply(module: nn.Module, samples: Samples, rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Outputs of `module` in evaluation mode."""
-    module.eval()
-    with torch.no_grad():
-        return np.concatenate(
-            [
-                module(samples[rows[start : start + INFERENCE_BATCH]]).cpu().numpy()
-                for start in range(0, len(rows), INFERENCE_BATCH)
-            ]
-        )
 
 
 def _best_classifier(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils import compute_class_weight
 from torch import Tensor
@@ -28,7 +28,7 @@ def encode_labels(
     unlabelled: NDArray[np.bool_],
     sample_weight: NDArray[Any],
     *,
-    classes: ArrayLike | None,
+    classes: NDArray[Any] | None,
     class_weight: dict[Any, float] | str | None,
     of_fit: bool,
 ) -> EncodedLabels:
@@ -40,14 +40,16 @@ def encode_labels(
     # A sample without weight is left out, also where its class is the only member.
     labelled = ~unlabelled & (weight > 0)
     occurring = np.unique(y[labelled])
-    classes = occurring if classes is None else np.unique(np.asarray(classes))
+    classes = occurring if classes is None else classes
     if len(unknown := np.setdiff1d(occurring, classes)):
         raise ValueError(f"y has classes {unknown.tolist()}, which are not in classes.")
-    if len(classes) < 2 or not len(occurring):
+    if len(classes) < 2:
         raise ValueError(
             "Classification needs samples of at least two classes, got "
-            f"{len(occurring)} class(es) among {len(y)} samples."
+            f"{len(classes)} class(es) among {len(y)} samples."
         )
+    if not len(occurring):
+        raise ValueError(f"None of the {len(y)} samples has a label and a weight > 0.")
     positions = np.where(unlabelled & (weight > 0), UNLABELLED, LEFT_OUT)
     positions[labelled] = np.searchsorted(classes, y[labelled])
     if class_weight is not None:
@@ -57,7 +59,10 @@ def encode_labels(
             given = {label: weight for label, weight in given.items() if label in occurring}
         by_class = compute_class_weight(given, classes=occurring, y=y[labelled])
         if by_class.min() < 0 or by_class.max() == 0:
-            raise ValueError(f"class_weight={class_weight!r} must hold weights >= 0.")
+            raise ValueError(
+                f"class_weight={class_weight!r} must hold weights >= 0, and one > 0 for a class "
+                f"among those of y, {occurring.tolist()}."
+            )
         weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
     if of_fit:
         # The learning rate is for weights of mean 1; partial_fit cannot know the mean.

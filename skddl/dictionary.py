@@ -1,5 +1,6 @@
 """Online dictionary learning, and the initialisation of a dictionary class by class."""
 
+import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from ._base import as_array, unchanged_on_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from .sparse_coding import sparse_encode
 from .sparse_coding._problem import ElasticNetProblem
-from .sparse_coding._solvers import get_solver
+from .sparse_coding._solvers import SOLVERS, get_solver
 from .sparse_coding._spams import spams
 
 # Atoms per class of paper 1, section IV.
@@ -91,6 +92,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
     """
 
     components_: NDArray[Any]
+    _problem: ElasticNetProblem
     _means: tuple[NDArray[Any], NDArray[Any]]
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -101,7 +103,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "init": [None, "array-like"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "solver": [StrOptions({"auto", "spams", "fista"})],
+        "solver": [StrOptions({"auto", *SOLVERS})],
         "random_state": ["random_state"],
     }
 
@@ -149,9 +151,17 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         with unchanged_on_error(self):
             samples = self._validate(X, reset=True)
-            self._learn(samples, check_random_state(self.random_state))
-            problem = ElasticNetProblem(self.lambda1_, self.lambda2, self.positive)
-            warn_of_zero_codes(problem, samples, self.components_)
+            rng = check_random_state(self.random_state)
+            self._start(samples, rng)
+            try:
+                self._learn(samples, rng)
+            except KeyboardInterrupt:
+                warnings.warn(
+                    f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
+                    "so far is kept.",
+                    stacklevel=4,
+                )
+            warn_of_zero_codes(self._problem, samples, self.components_)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -176,7 +186,10 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
             for start in range(0, len(samples), self.batch_size):
-                self._update(samples[start : start + self.batch_size])
+                batch = samples[start : start + self.batch_size]
+                self._update(batch)
+            never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
+            self._replace(never_used, batch, self._encode(batch))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -215,6 +228,11 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return codes @ self.components_
 
     @property
+    def lambda1_(self) -> float:
+        """The weight of the l1 norm that is used."""
+        return self._problem.lambda1
+
+    @property
     def _n_features_out(self) -> int:
         return len(self.components_)
 
@@ -229,8 +247,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         )
 
     def _learn(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
-        """All of `fit` on validated samples."""
-        self._start(X, rng)
+        """All of `fit` that comes after the start."""
         engine = self._engine()
         engine(X, self.max_iter, rng)
         for _ in range(_REDRAW_ROUNDS):
@@ -250,7 +267,8 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
                     f"init must have shape {(n_components, X.shape[1])}, got {init.shape}."
                 )
             self.components_ = init / np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
-        self.lambda1_ = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
+        lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
+        self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
         self.n_iter_ = 0
         self.n_redrawn_ = 0
         self._means = (
@@ -279,12 +297,12 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         dictionary = spams.trainDL(
             X.T,
             D=np.asfortranarray(self.components_.T),
-            lambda1=self.lambda1_,
-            lambda2=float(self.lambda2),
-            posAlpha=self.positive,
+            lambda1=self._problem.lambda1,
+            lambda2=self._problem.lambda2,
+            posAlpha=self._problem.positive,
             mode=2,
-            iter=n_iter,
-            batchsize=min(self.batch_size, len(X)),
+            iter=int(n_iter),  # SPAMS refuses the numbers of numpy
+            batchsize=int(min(self.batch_size, len(X))),
             numThreads=torch.get_num_threads(),
             # Its cleaning re-draws atoms too, in a way that cannot be counted.
             clean=False,
@@ -309,13 +327,16 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.components_[j] = atom / max(1, np.linalg.norm(atom))
 
     def _redraw(self, X: NDArray[Any]) -> int:
-        """Replace atoms that code no sample by the samples coded worst; how many there were.
+        """Replace atoms that code no sample; how many there were.
 
         The means are set anew on the way, to those of all samples under the present dictionary.
         """
         codes = self._encode(X)
         self._means = (codes.T @ codes / len(X), codes.T @ X / len(X))
-        unused = np.flatnonzero(~codes.any(axis=0))
+        return self._replace(np.flatnonzero(~codes.any(axis=0)), X, codes)
+
+    def _replace(self, unused: NDArray[np.intp], X: NDArray[Any], codes: NDArray[Any]) -> int:
+        """Replace atoms by the samples coded worst; how many."""
         error = np.linalg.norm(X - codes @ self.components_, axis=1)
         worst = np.argsort(-error, kind="stable")[: len(unused)]
         worst = worst[error[worst] > 0]
@@ -328,9 +349,9 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         return sparse_encode(
             X,
             self.components_.astype(X.dtype, copy=False),
-            lambda1=self.lambda1_,
-            lambda2=self.lambda2,
-            positive=self.positive,
+            lambda1=self._problem.lambda1,
+            lambda2=self._problem.lambda2,
+            positive=self._problem.positive,
             solver=self.solver,
         )
 
@@ -398,6 +419,7 @@ def class_dictionary(
             int(size), lambda1=lambda1, lambda2=lambda2, max_iter=100, solver=solver
         )
         odl._validate_params()
+        odl._start(samples[block], rng)
         odl._learn(samples[block], rng)
         learned.append(odl)
     dictionary = np.concatenate([odl.components_ for odl in learned])

@@ -94,8 +94,8 @@ class TaskDrivenDictionaryClassifier(
         iterations. Needs `random_state` to be an int. Each call of `fit` that goes on by
         `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random. torch's and numpy's global generators are neither used nor
-        changed.
+        Determines all that is random. numpy's global generator is not used; torch's is seeded where
+        a module draws from it (initial weights, dropout) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"

@@ -10,6 +10,7 @@ from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl import OnlineDictionaryLearning, SampleNormalizer
+from skddl._first_atoms import auto_lambda1
 from skddl._initialization import _best_classifier
 from skddl.dictionary import class_dictionary
 from skddl.sparse_coding import _spams, sparse_encode
@@ -258,6 +259,61 @@ def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
     chosen = np.concatenate([chosen[y[chosen] == 3][:12], chosen[y[chosen] == 7][:50]])
     dictionary, _ = class_dictionary(X[chosen], y[chosen], random_state=0)
     assert dictionary.shape == (12 + 40, 64)
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_scalars_of_numpy_are_taken(digits, solver):
+    X = digits[0]
+    plain = learner(solver=solver, max_iter=6, batch_size=50, positive=True).fit(X)
+    scalars = {"max_iter": np.int64(6), "batch_size": np.int64(50), "positive": np.bool_(True)}
+    scalars |= {"lambda1": np.float64(LAMBDA1), "n_components": np.int64(40)}
+    np.testing.assert_array_equal(
+        learner(solver=solver, **scalars).fit(X).components_, plain.components_
+    )
+
+
+def test_a_fitted_dictionary_codes_with_the_weights_it_was_learned_with(digits):
+    X = digits[0]
+    model = learner(max_iter=5, lambda2=0.1).fit(X)
+    codes = model.transform(X)
+    model.set_params(lambda1=0.5, lambda2=1.0, positive=True)
+    np.testing.assert_array_equal(model.transform(X), codes)
+
+
+def test_samples_of_any_scale_have_an_automatic_weight(digits):
+    X = digits[0].astype(np.float32)
+    for scale in (1e-30, 1e30):
+        assert auto_lambda1(X * np.float32(scale)) == pytest.approx(0.05 * scale, rel=1e-4)
+
+
+def test_partial_fit_draws_again_what_was_never_used(digits):
+    X = digits[0]
+    init = np.concatenate([X[:37], np.zeros((3, 64))])
+    model = learner(init=init).partial_fit(X)
+    assert model.n_redrawn_ == 3
+    np.testing.assert_allclose(np.linalg.norm(model.components_[37:], axis=1), 1)
+    model.partial_fit(X)
+    assert model.n_redrawn_ == 3
+    assert (model.transform(X)[:, 37:] != 0).any(axis=0).all()
+
+
+def test_interrupted_fit_keeps_the_dictionary_so_far(digits, monkeypatch):
+    X = digits[0]
+    update = OnlineDictionaryLearning._update
+
+    def interrupting(self, batch):
+        if self.n_iter_ == 7:
+            raise KeyboardInterrupt
+        update(self, batch)
+
+    monkeypatch.setattr(OnlineDictionaryLearning, "_update", interrupting)
+    with pytest.warns(UserWarning, match="interrupted after 7 mini-batches"):
+        model = learner(solver="fista").fit(X)
+    monkeypatch.undo()
+    assert model.n_iter_ == 7
+    start = learner(solver="fista", max_iter=1).fit(X)
+    assert np.abs(model.components_ - start.components_).max() > 0.1
+    assert model.transform(X).any()
 
 
 def test_tensors_are_taken_as_arrays(digits):

@@ -10,9 +10,8 @@ from torch.autograd import gradcheck
 
 from skddl.nn import LinearFeatures, SparseCode
 from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._solvers import SOLVERS
 from skddl.sparse_coding._support import SupportSystem
-
-from .sparse_coding.problems import SOLVERS
 
 
 @pytest.fixture(params=SOLVERS)
@@ -170,6 +169,26 @@ def test_singular_support_has_finite_bounded_gradients(monkeypatch, dtype, scale
     # The gradients of a code scale as 1 / scale; the ridge amplifies by no more than eps^-1/2.
     bound = 100 / torch.finfo(dtype).eps ** 0.5 / scale
     assert x.grad.abs().max() <= bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ridge_of_a_nearly_singular_support_sets_in_without_a_jump(dtype):
+    """Of two atoms of cosine 1 - d the smallest pivot is nearly 2 d."""
+    eps = torch.finfo(dtype).eps
+    d = torch.logspace(-3, 3, 121, dtype=dtype, base=10) * eps**0.5
+    gram = torch.stack([torch.stack([torch.ones_like(d), 1 - d], 1)] * 2, 1)
+    gram[:, 1] = gram[:, 1].flip(1)
+    rhs = torch.tensor([[1.0, -1.0]], dtype=dtype)
+    solutions = [
+        SupportSystem(matrix, 0.0, torch.ones(1, 2, dtype=torch.bool)).solve(rhs)[0, 0]
+        for matrix in gram
+    ]
+    solution = torch.stack(solutions)
+    # The grid goes in steps of 12 %.
+    assert (solution[1:] / solution[:-1]).min() > 0.85
+    assert (solution[1:] / solution[:-1]).max() < 1.15
+    np.testing.assert_allclose((solution * d)[d > eps**0.5], 1, rtol=1e-2)
+    assert solution.max() < 2.1 / eps**0.5
 
 
 def test_support_of_duplicate_atoms_has_finite_gradients(solver):

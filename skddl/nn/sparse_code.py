@@ -1,7 +1,5 @@
 """The elastic-net code as a torch module."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -74,7 +72,7 @@ class SparseCode(nn.Module):
         lambda1: float,
         lambda2: float = 0.0,
         positive: bool = False,
-        solver: Literal["auto", "spams", "fista"] = "auto",
+        solver: str = "auto",
     ) -> None:
         super().__init__()
         for name, size in (("n_features", n_features), ("n_components", n_components)):

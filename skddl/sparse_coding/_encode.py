@@ -56,8 +56,8 @@ def sparse_encode(
         KKT residual, in units of `lambda1`, at which a code is accepted. None: as good as the
         method gives.
     max_iter : int, default=None
-        Bound on the steps of the path ("spams") or on the iterations and, after them, the
-        active-set rounds ("fista"). None: enough for any problem.
+        Bound on the steps of the path ("spams") or on the iterations ("fista"), and on the
+        active-set rounds after them. None: enough for any problem.
 
     Returns
     -------

@@ -52,8 +52,8 @@ class SpamsSolver:
             lambda2=problem.lambda2,
             pos=problem.positive,
             # A path of 1 step, which SPAMS takes for no bound, has 1 non-zero.
-            L=max_nonzero if max_iter is None else min(max_iter, max_nonzero),
-            max_length_path=-1 if max_iter is None else max_iter,
+            L=max_nonzero if max_iter is None else min(int(max_iter), max_nonzero),
+            max_length_path=-1 if max_iter is None else int(max_iter),
             numThreads=torch.get_num_threads(),
         )
         codes = torch.from_numpy(sparse_codes.T.toarray())
@@ -62,9 +62,14 @@ class SpamsSolver:
         # LARS loses its way where atoms are (nearly) linearly dependent.
         tol = _DEFAULT_TOL[X.dtype] if tol is None else tol
         failed = (~(residual <= tol)).nonzero()[:, 0]
-        if len(failed) and max_iter is None:
+        if len(failed):
             start = codes[failed].nan_to_num_(0.0, 0.0, 0.0)
             codes[failed], residual[failed] = polish(
-                problem, X[failed], dictionary, start, tol=tol, max_rounds=10 * n_components
+                problem,
+                X[failed],
+                dictionary,
+                start,
+                tol=tol,
+                max_rounds=10 * n_components if max_iter is None else int(max_iter),
             )
         return codes, residual

@@ -56,10 +56,11 @@ class SupportSystem:
 
 
 def _cholesky(matrix: Tensor) -> Tensor:
-    """Cholesky factors; where a matrix is numerically singular, those of it plus a ridge.
+    """Cholesky factors; where a matrix is nearly singular, those of it plus a ridge.
 
-    The ridge, sqrt(eps) of the largest diagonal entry, bounds what is amplified along directions
-    that the support leaves undetermined.
+    The ridge lifts the smallest pivot to sqrt(eps) of the largest diagonal entry: that bounds what
+    is amplified along directions that the support leaves (nearly) undetermined, and the bound sets
+    in without a jump.
     """
     width = matrix.shape[1]
     factor, info = torch.linalg.cholesky_ex(matrix)
@@ -67,11 +68,12 @@ def _cholesky(matrix: Tensor) -> Tensor:
         return factor
     eps = torch.finfo(matrix.dtype).eps
     scale = matrix.diagonal(dim1=1, dim2=2).amax(1)
-    pivots = factor.diagonal(dim1=1, dim2=2).amin(1).square()
-    singular = ((info != 0) | ~(pivots > width * eps * scale)).nonzero()[:, 0]
+    pivot = factor.diagonal(dim1=1, dim2=2).amin(1).square().masked_fill_(info != 0, 0.0)
+    missing = eps**0.5 * scale - pivot
+    singular = (~(missing <= 0)).nonzero()[:, 0]
     if len(singular):
         ridged = matrix[singular]
-        ridged.diagonal(dim1=1, dim2=2).add_(eps**0.5 * scale[singular, None])
+        ridged.diagonal(dim1=1, dim2=2).add_(missing[singular, None])
         # A matrix of NaN stays one, for the caller to notice.
         factor[singular] = torch.linalg.cholesky_ex(ridged)[0]
     return factor

@@ -1,15 +1,15 @@
 """Checkpoints: a training that was killed goes on where it stood."""
 
+import functools
 import json
 import os
-from collections.abc import Iterable
-from hashlib import sha256
+from hashlib import blake2b
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ._state import TrainingState
 _FORMAT = "skddl-checkpoint-1"
 # A step takes milliseconds, a checkpoint as long as a few of them.
 _STEPS_BETWEEN = 100
+_ROWS_AT_A_TIME = 1000
 
 
 class Checkpoint:
@@ -141,25 +142,39 @@ class Checkpoint:
         return tensors, header
 
 
-def identify(parameters: Any, arrays: Iterable[NDArray[Any]]) -> str:
-    """A digest that is the same, also in another process, where a fit is the same."""
-    digest = sha256(repr(_plain(parameters)).encode())
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+def identify(*parts: Any) -> str:
+    """A digest of values that is the same, also in another process, where they mean the same."""
+    digest = blake2b()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(repr((part.shape, part.dtype.str)).encode())
+            # A memmap is not to be copied whole.
+            for start in range(0, len(part), _ROWS_AT_A_TIME):
+                digest.update(part[start : start + _ROWS_AT_A_TIME].tobytes())
+        else:
+            digest.update(repr(_plain(part)).encode())
     return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:
     """`value` such that what means the same has the same repr."""
     if isinstance(value, dict):
-        return sorted((repr(_plain(key)), _plain(item)) for key, item in value.items())
+        return sorted((repr(_plain(key)), repr(_plain(item))) for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, int, float, bytes)):
         return value
     # The repr of anything else may hold an address, which another process does not know.
+    if isinstance(value, functools.partial):
+        return _plain([value.func, value.args, value.keywords])
+    if isinstance(value, FunctionType):  # a lambda has no name of its own
+        closed_over = [cell.cell_contents for cell in value.__closure__ or ()]
+        names = [getattr(item, "__qualname__", item) for item in closed_over]
+        return [value.__qualname__, *_plain([value.__code__, value.__defaults__, names])]
+    if isinstance(value, CodeType):
+        return [value.co_code, *_plain([value.co_consts, value.co_names])]
     return getattr(value, "__qualname__", type(value).__qualname__)
 
 

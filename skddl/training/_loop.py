@@ -75,7 +75,7 @@ def train(
     with progress, _interruptible(state, until), _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration
-            with undo:
+            with undo, torch.enable_grad():
                 loss, metrics = compute_loss(step)
                 _require_finite("loss", loss, step, optimizer)
                 optimizer.zero_grad()

@@ -9,8 +9,7 @@ import torch
 
 from skddl.nn import SparseCode
 from skddl.sparse_coding import kkt_residual, sparse_encode
-
-from ..sparse_coding.problems import SOLVERS
+from skddl.sparse_coding._solvers import SOLVERS
 
 
 @pytest.fixture(params=SOLVERS)

@@ -3,8 +3,6 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-SOLVERS = ["spams", "fista"]
-
 
 def unit_rows(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

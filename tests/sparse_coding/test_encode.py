@@ -9,9 +9,9 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl.sparse_coding import _spams, kkt_residual, sparse_encode
-from skddl.sparse_coding._solvers import get_solver
+from skddl.sparse_coding._solvers import SOLVERS, get_solver
 
-from .problems import PROBLEMS, SOLVERS
+from .problems import PROBLEMS
 
 LAMBDA1 = 0.3
 
@@ -207,6 +207,7 @@ def test_wrong_options_are_refused_by_name(arrays, options, error):
 
 def test_scalars_of_numpy_are_taken(solver, arrays):
     options = {"lambda1": np.float32(0.25), "lambda2": np.int64(1), "tol": np.float64(1e-9)}
+    options["max_iter"] = np.int64(1000)
     actual = sparse_encode(*arrays, positive=np.bool_(True), solver=solver, **options)
     expected = sparse_encode(*arrays, lambda1=0.25, lambda2=1.0, positive=True, solver=solver)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)

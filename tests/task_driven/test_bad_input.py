@@ -219,9 +219,42 @@ def test_features_that_overflow_name_the_iteration_and_keep_the_last_good_state(
     assert model.score(X, y) > 0.8
 
 
-def test_samples_that_the_dtype_cannot_hold():
+@pytest.mark.parametrize("scale", [1e300, 1e-60])
+def test_samples_that_the_dtype_cannot_hold(scale):
     with pytest.raises(ValueError, match="do not fit into dtype='float32'"):
-        quick().fit(1e300 * X.astype(np.float64), y)
+        quick().fit(scale * X.astype(np.float64), y)
+
+
+def test_divergence_inside_the_user_s_features_leaves_the_model_as_it_was(fitted):
+    def features(input_shape):
+        quick(learning_rate=1e30, max_iter=500).fit(X, y)
+
+    attributes = dict(vars(fitted.set_params(features=features)))
+    with pytest.raises(ValueError, match="not finite at iteration"):
+        fitted.fit(X[y < 2], y[y < 2])
+    assert vars(fitted) == attributes
+
+
+class OnlyFloat32(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 8)
+
+    def forward(self, x):
+        return self.linear(x.float())
+
+
+@pytest.mark.parametrize(
+    ("features", "error", "message"),
+    [
+        (nn.Linear(64, 8), TypeError, r"got a module itself, .* Pass `lambda shape: module`"),
+        (lambda shape: OnlyFloat32(), ValueError, r"network of features fails on torch\.float64"),
+        (lambda shape: 3, TypeError, "must return a torch.nn.Module"),
+    ],
+)
+def test_features_that_are_no_network_for_both_types(features, error, message):
+    with pytest.raises(error, match=message):
+        quick(features=features).fit(X, y)
 
 
 class Interrupting(nn.Module):

@@ -90,7 +90,6 @@ def test_scoring_monitor_of_scikit_learn_scores_every_epoch():
 
 
 def test_progress_bar_of_scikit_learn_runs():
-    pytest.importorskip("rich", reason="scikit-learn's ProgressBar needs it")
     model = quick(max_iter=9)
     model.set_callbacks(callback.ProgressBar())
     assert model.fit(X, Y).n_iter_ == 9

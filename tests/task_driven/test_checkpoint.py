@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ class Network(nn.Module):
 
 def network(input_shape):
     return Network()
+
+
+def dropout(input_shape, p):
+    return nn.Sequential(nn.Linear(64, 8), nn.Dropout(p))
+
+
+def dropout_later(p):
+    return lambda input_shape: dropout(input_shape, p)
 
 
 def fit_killed_at(step, monkeypatch, **parameters):
@@ -83,6 +92,7 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, optimizer, 
         ({}, X[:90], y[:90]),
         ({}, -X, y),
         ({}, X, y[::-1]),
+        ({}, np.concatenate([X[:50], X[50:51] * 2, X[51:]]), y),
     ],
 )
 def test_checkpoint_of_another_fit_is_refused_before_anything_is_computed(
@@ -108,6 +118,21 @@ def test_checkpoint_of_another_fit_is_refused_before_anything_is_computed(
     np.testing.assert_array_equal(
         model_state(model)["classifier.weight"], state["classifier.weight"]
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (partial(dropout, p=0.9), partial(dropout, p=0.1)),
+        (lambda shape: dropout(shape, 0.9), lambda shape: dropout(shape, 0.1)),
+        (dropout_later(0.9), dropout_later(0.1)),
+    ],
+)
+def test_functions_that_make_different_networks_are_told_apart(tmp_path, first, second):
+    parameters = {"max_iter": 3, "n_components": 6, "checkpoint": tmp_path / "fit.checkpoint"}
+    quick(features=first, **parameters).fit(X, y)
+    with pytest.raises(ValueError, match=r"fit\.checkpoint' belongs to a fit with other"):
+        quick(features=second, **parameters).fit(X, y)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])

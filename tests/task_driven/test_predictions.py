@@ -125,10 +125,19 @@ def test_a_value_means_the_same_in_every_dtype(fitted_on, asked):
 
 
 def test_samples_of_another_scale_are_learned_just_as_well(fitted):
-    for power in (-20, 3, 15):
+    for power in (-60, 3, 60):
         model = quick().fit(X * 2.0**power, y)
         np.testing.assert_array_equal(model.coef_, fitted.coef_)
         np.testing.assert_array_equal(model.predict(X * 2.0**power), fitted.predict(X))
+
+
+def test_float64_has_its_whole_range():
+    X64 = X.astype(np.float64)
+    model = quick(dtype="float64").fit(X64, y)
+    for power in (-900, 900):
+        scaled = quick(dtype="float64").fit(X64 * 2.0**power, y)
+        np.testing.assert_array_equal(scaled.coef_, model.coef_)
+        np.testing.assert_array_equal(scaled.predict(X64 * 2.0**power), model.predict(X64))
 
 
 def test_a_model_of_raw_pixels_trains_with_the_default_learning_rate():

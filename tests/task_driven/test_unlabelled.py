@@ -75,6 +75,16 @@ def test_strings_cannot_mark_unlabelled_samples(method):
 def test_only_unlabelled_samples_are_refused():
     with pytest.raises(ValueError, match="at least two classes"):
         semi_supervised().fit(X, np.full(150, -1))
+    model = semi_supervised().fit(X, HALF)
+    with pytest.raises(ValueError, match="None of the 150 samples has a label and a weight > 0"):
+        model.partial_fit(X, np.full(150, -1))
+
+
+def test_the_mark_of_unlabelled_samples_is_no_class_of_partial_fit():
+    model = semi_supervised()
+    for _ in range(2):
+        model.partial_fit(X, HALF, classes=np.unique(HALF))
+    assert model.classes_.tolist() == [0, 1, 2]
 
 
 def test_unlabelled_samples_of_weight_zero_are_left_out():
