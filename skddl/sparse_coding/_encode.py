@@ -49,7 +49,7 @@ def sparse_encode(
         Whether to constrain the codes to be non-negative.
     solver : {"auto", "spams", "fista"}, default="auto"
         "spams": LARS, on the CPU. "fista": accelerated proximal gradient followed by an
-        active-set method, in torch, on any device. "auto" takes the first that works here.
+        active-set method, in torch, on a CPU or with CUDA. "auto" takes the first that works here.
     init : ndarray or Tensor of shape (n_samples, n_components), default=None
         Codes to start from, used by "fista"; LARS always starts from zero.
     tol : float, default=None

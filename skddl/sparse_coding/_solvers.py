@@ -54,16 +54,16 @@ def get_solver(name: str, device: torch.device) -> Solver:
     ValueError
         If there is no such solver, or it does not work here.
     """
-    if name == "auto":
-        return next(solver for solver in SOLVERS.values() if solver.is_available(device))
-    if name not in SOLVERS:
+    if name not in ("auto", *SOLVERS):
         raise ValueError(f"solver must be one of {['auto', *SOLVERS]}, got {name!r}.")
-    if not SOLVERS[name].is_available(device):
-        raise ValueError(
-            f"solver={name!r} does not work here (is it installed? does it support device "
-            f"{device.type!r}?). Use solver='auto'."
-        )
-    return SOLVERS[name]
+    candidates = SOLVERS.values() if name == "auto" else [SOLVERS[name]]
+    for solver in candidates:
+        if solver.is_available(device):
+            return solver
+    raise ValueError(
+        f"solver={name!r} does not work here (is it installed? does it support device "
+        f"{device.type!r}?). Use solver='auto', on a CPU or with CUDA."
+    )
 
 
 def all_finite(values: Tensor) -> bool:

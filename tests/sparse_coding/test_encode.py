@@ -219,6 +219,8 @@ def test_auto_takes_lars_on_the_cpu_and_the_torch_solver_elsewhere():
     assert get_solver("auto", torch.device("cuda")).name == "fista"
     with pytest.raises(ValueError, match=r"solver='spams' does not work here.*'cuda'"):
         get_solver("spams", torch.device("cuda"))
+    with pytest.raises(ValueError, match=r"does it support device 'mps'.*on a CPU or with CUDA"):
+        get_solver("auto", torch.device("mps"))
 
 
 def test_all_works_where_spams_cannot_be_imported(arrays, without_spams):
