@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from ._callbacks import CallbackSupportMixin
-from .training import DivergenceError
+from .training import DivergenceError, identify
 
 # Samples passed through a network at a time when nothing is learned.
 INFERENCE_BATCH = 1000
@@ -168,6 +168,17 @@ def apply_in_batches(
                 for start in range(0, len(rows), INFERENCE_BATCH)
             ]
         )
+
+
+def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:
+    """Raise ValueError if a parameter is not what it was when the present model was made."""
+    for name, old in before.items():
+        value = getattr(estimator, name)
+        if identify(value) != identify(old):
+            raise ValueError(
+                f"{name}={value!r} does not fit the model that is to be trained further: it was "
+                f"made with {name}={old!r}. Set it back, or call fit without warm_start."
+            )
 
 
 @contextmanager

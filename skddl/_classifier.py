@@ -16,7 +16,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
-from ._base import Samples, TorchEstimator, apply_in_batches, seeded_torch, unchanged_on_error
+from ._base import (
+    Samples,
+    TorchEstimator,
+    apply_in_batches,
+    refuse_changes,
+    seeded_torch,
+    unchanged_on_error,
+)
 from ._callbacks import EpochCallbacks, with_callbacks
 from ._training_data import UNLABELLED, Batch, TrainingData, encode_labels
 from .training import (
@@ -85,6 +92,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         ValueError
             If a parameter or the samples are not valid: the model is then as it was. If the loss
             becomes infinite or NaN: the model is then as it was before that iteration.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C ends the training early: the model so far is kept, and can be used.
         """
         with unchanged_on_error(self):
             rng = self._random_state()
@@ -273,21 +285,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
         """Have a model to train: a new one, or the present one."""
-        parameters = {name: getattr(self, name) for name in self._parameters_of_network}
         if not goes_on:
             self.classes_ = data.classes
             try:
                 self._start(data, rng)
             except DivergenceError as error:  # of an estimator inside the user's network
                 raise ValueError(str(error)) from error
-            self._started_with = parameters
+            self._started_with = {name: getattr(self, name) for name in self._parameters_of_network}
             return
-        for name, value in parameters.items():
-            if identify(value) != identify(old := self._started_with[name]):
-                raise ValueError(
-                    f"{name}={value!r} does not fit the network that is to be trained further: "
-                    f"it was made with {name}={old!r}. Set it back, or fit without warm_start."
-                )
+        refuse_changes(self, self._started_with)
         # Train a copy: the present model is still needed if training fails.
         self.module_ = deepcopy(self.module_)
         self._training = deepcopy(self._training)

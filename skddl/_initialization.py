@@ -31,16 +31,18 @@ def make_features(
     n_features_out: int | None,
     scale: float,
     dtype: torch.dtype,
+    *,
+    bias: bool,
 ) -> tuple[nn.Module, int]:
     """The feature map for flat rows of samples of `input_shape`, and the length of its output.
 
-    `scale` is that of the samples, see `sample_scale`.
+    `scale` is that of the samples, see `sample_scale`; `bias` is for linear features.
     """
     n_features = prod(input_shape)
     if features == "identity":
         module: nn.Module = nn.Identity()
     elif features == "linear":
-        module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4))
+        module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4), bias=bias)
     elif features == "lenet":
         if len(input_shape) != 3:
             raise ValueError(

@@ -47,6 +47,7 @@ def encode_labels(
         raise ValueError(
             "Classification needs samples of at least two classes, got "
             f"{len(classes)} class(es) among {len(y)} samples."
+            + ("" if of_fit else " Name those that come later in classes.")
         )
     if not len(occurring):
         raise ValueError(f"None of the {len(y)} samples has a label and a weight > 0.")
@@ -101,9 +102,14 @@ class TrainingData:
     def hold_out(self, fraction: float, rng: np.random.RandomState) -> "TrainingData":
         """The same data, a stratified part of whose labelled samples is held out."""
         labelled = np.flatnonzero(self.y >= 0)
-        rows = train_test_split(
-            labelled, test_size=fraction, stratify=self.y[labelled], random_state=rng
-        )[1]
+        try:
+            rows = train_test_split(
+                labelled, test_size=fraction, stratify=self.y[labelled], random_state=rng
+            )[1]
+        except ValueError as error:
+            raise ValueError(
+                f"validation_fraction={fraction} cannot be held out: {error}"
+            ) from error
         y = self.y.copy()
         y[rows] = LEFT_OUT
         return replace(self, y=y, held_out=np.sort(rows))

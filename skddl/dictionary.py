@@ -17,7 +17,7 @@ from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._base import as_array, unchanged_on_error
+from ._base import as_array, refuse_changes, unchanged_on_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from .sparse_coding import sparse_encode
 from .sparse_coding._problem import ElasticNetProblem
@@ -93,6 +93,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     components_: NDArray[Any]
     _problem: ElasticNetProblem
+    _started_with: dict[str, Any]
     _means: tuple[NDArray[Any], NDArray[Any]]
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -183,6 +184,8 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             samples = self._validate(X, reset=first)
             if first:
                 self._start(samples, check_random_state(self.random_state))
+            else:
+                refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
             for start in range(0, len(samples), self.batch_size):
@@ -269,6 +272,9 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self.components_ = init / np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
         lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
         self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
+        self._started_with = {
+            name: getattr(self, name) for name in ("n_components", "lambda1", "lambda2", "positive")
+        }
         self.n_iter_ = 0
         self.n_redrawn_ = 0
         self._means = (

@@ -101,7 +101,9 @@ class TaskDrivenDictionaryClassifier(
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"
         The method that takes the steps; "sgd" is Algorithm 1.
     fit_intercept : bool, default=True
-        Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``. b is not penalised.
+        Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``, and the linear features
+        ``Z x + c`` instead of ``Z x``. Without, both are odd functions of the sample, and a class
+        between two others cannot be told from them. b is not penalised.
 
     Attributes
     ----------
@@ -263,6 +265,7 @@ class TaskDrivenDictionaryClassifier(
                 self.n_features_out,
                 sample_scale(samples, data.y),
                 samples.dtype,
+                bias=self.fit_intercept,
             )
             start = start_network(
                 features,

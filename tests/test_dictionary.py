@@ -278,6 +278,8 @@ def test_a_fitted_dictionary_codes_with_the_weights_it_was_learned_with(digits):
     codes = model.transform(X)
     model.set_params(lambda1=0.5, lambda2=1.0, positive=True)
     np.testing.assert_array_equal(model.transform(X), codes)
+    with pytest.raises(ValueError, match=r"lambda1=0\.5 does not fit the model"):
+        model.partial_fit(X)
 
 
 def test_samples_of_any_scale_have_an_automatic_weight(digits):

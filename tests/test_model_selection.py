@@ -21,9 +21,7 @@ X, y = X[y < 4][:160], y[y < 4][:160]
 
 
 def pipeline(**parameters):
-    return Pipeline(
-        [("normalize", SampleNormalizer()), ("classify", quick(n_components=8, **parameters))]
-    )
+    return Pipeline([("normalize", SampleNormalizer()), ("classify", quick(**parameters))])
 
 
 def test_grid_search_in_two_processes_finds_what_one_finds():

@@ -30,7 +30,7 @@ class RowConvolution(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bounded = x / (1 + x.square()).sqrt()  # the checks feed samples of any scale
-        return self.convolution(bounded).flatten(1)
+        return self.convolution(bounded.reshape(len(x), 1, 1, -1)).flatten(1)
 
 
 class ImageClassifier(TaskDrivenDictionaryClassifier):

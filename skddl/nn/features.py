@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class LinearFeatures(nn.Module):
-    """The linear transform ``Z x`` of paper 1 (Eq. 8), without bias.
+    """The linear transform ``Z x`` of paper 1 (Eq. 8), or ``Z x + b``.
 
     Parameters
     ----------
@@ -13,11 +13,16 @@ class LinearFeatures(nn.Module):
         Length of the (flattened) inputs.
     n_features_out : int
         Length of the outputs.
+    bias : bool, default=False
+        Whether to add b. Paper 1 does not. Without it features and sparse codes are odd functions
+        of x: no class can lie between two others.
 
     Attributes
     ----------
     weight : Parameter of shape (n_features_out, n_features)
         Z, initialised with N(0, 1) entries (paper 1, section IV).
+    bias : Parameter of shape (n_features_out,) or None
+        b, initialised likewise: as if each sample had one more feature, which is 1.
 
     Examples
     --------
@@ -30,13 +35,14 @@ class LinearFeatures(nn.Module):
     torch.Size([5, 196])
     """
 
-    def __init__(self, n_features: int, n_features_out: int) -> None:
+    def __init__(self, n_features: int, n_features_out: int, *, bias: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n_features_out, n_features))
+        self.bias = nn.Parameter(torch.randn(n_features_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of shape (n_samples, n_features_out)."""
-        return nn.functional.linear(x.flatten(1), self.weight)
+        return nn.functional.linear(x.flatten(1), self.weight, self.bias)
 
 
 class LeNetFeatures(nn.Module):
@@ -85,8 +91,8 @@ class LeNetFeatures(nn.Module):
         channels, height, width = image_shape
         if min(height, width) < 8:
             raise ValueError(
-                f"image_shape={tuple(image_shape)} is too small for LeNet features: height and "
-                "width must be at least 8."
+                f"image_shape={tuple(image_shape)} is too small for LeNet features: of (channels, "
+                "height, width), height and width must be at least 8."
             )
         side = min(height, width)
         kernel_size, padding = (5, 0) if side >= 28 else (3, 1)

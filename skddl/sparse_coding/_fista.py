@@ -1,4 +1,4 @@
-"""Codes by accelerated proximal gradient in torch, on a CPU or with CUDA, finished by an exact solve."""
+"""Codes by accelerated proximal gradient in torch, finished by an exact solve."""
 
 import torch
 from torch import Tensor

@@ -105,12 +105,12 @@ def solve(
             problem, X, dictionary, init=init, tol=tol, max_iter=max_iter
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
-    unsolved = residual > promised
-    if bool(unsolved.any()):
+    if bool((residual > promised).any()):
+        advice = "lambda1 or lambda2, or use float64" if max_iter is None else "max_iter"
+        # In words that stay the same: in training, Python then says it once.
         warnings.warn(
-            f"{int(unsolved.sum())} of {len(X)} codes are not optimal: their largest KKT residual "
-            f"is {float(residual.max()):.1e} lambda1. Increase lambda1, lambda2 or max_iter, or "
-            "use float64.",
+            f"Some codes are not optimal: their KKT residual exceeds {promised:g} lambda1. "
+            f"Increase {advice}. (skddl.sparse_coding.kkt_residual tells which and by how much.)",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -196,7 +196,7 @@ def test_infeasible_start_gives_a_feasible_code():
 def test_too_few_iterations_warn(solver, max_iter):
     X, dictionary = PROBLEMS["coherent"]()
     lambda1 = 0.02 * lambda_max(X, dictionary)
-    with pytest.warns(ConvergenceWarning, match=r"\d+ of 25 codes are not optimal.*max_iter"):
+    with pytest.warns(ConvergenceWarning, match="Some codes are not optimal.* Increase max_iter"):
         codes = sparse_encode(X, dictionary, lambda1=lambda1, solver=solver, max_iter=max_iter)
     assert kkt_residual(X, dictionary, codes, lambda1=lambda1).max() > 1e-6
 

@@ -31,12 +31,13 @@ def test_steps_are_those_of_algorithm_1():
     }
     model = quick(max_iter=3, **parameters).fit(X2, y2)
     start = quick(max_iter=1, **parameters | {"learning_rate": 1e-300}).fit(X2, y2)
-    Z = start.module_.features.weight.detach().numpy().copy()
+    features = start.module_.features
+    Z, c = (p.detach().numpy().copy() for p in (features.weight, features.bias))
     D, W, b = start.components_.copy(), start.coef_.copy(), start.intercept_.copy()
     lambda1, lambda2 = model.lambda1_, 0.01
     one_hot = np.eye(10)[y2]
     for t in (1, 2, 3):
-        inputs = X2 @ Z.T
+        inputs = X2 @ Z.T + c
         codes = sparse_encode(inputs, D, lambda1=lambda1, lambda2=lambda2)
         scores = codes @ W.T + b
         probabilities = np.exp(scores - scores.max(1, keepdims=True))
@@ -51,14 +52,16 @@ def test_steps_are_those_of_algorithm_1():
         grad_D = beta.T @ (inputs - codes @ D) - codes.T @ (beta @ D)
         grad_Z = (beta @ D).T @ X2 + 0.02 * Z
         rho = min(0.4, 0.4 * 1.5 / t)
+        # The intercepts are beyond the paper; b is not penalised.
+        b, c = b - rho * error.sum(axis=0), c - rho * ((beta @ D).sum(axis=0) + 0.02 * c)
         W, D, Z = W - rho * grad_W, D - rho * grad_D, Z - rho * grad_Z
-        b -= rho * error.sum(axis=0)  # without penalty, beyond the paper
         D /= np.maximum(1, np.linalg.norm(D, axis=1, keepdims=True))
     assert np.abs(W - start.coef_).max() > 5e-3
     np.testing.assert_allclose(model.coef_, W, rtol=0, atol=1e-9)
     np.testing.assert_allclose(model.intercept_, b, rtol=0, atol=1e-9)
     np.testing.assert_allclose(model.components_, D, rtol=0, atol=1e-9)
     np.testing.assert_allclose(model.module_.features.weight.detach().numpy(), Z, atol=1e-9)
+    np.testing.assert_allclose(model.module_.features.bias.detach().numpy(), c, atol=1e-9)
 
 
 @pytest.mark.parametrize("features", ["linear", "lenet", small_net])
@@ -123,6 +126,16 @@ def test_default_parameters_classify_digits():
     model = TaskDrivenDictionaryClassifier(random_state=0)
     model.fit(normalizer.fit_transform(X_train), y_train)
     assert model.score(normalizer.transform(X_test), y_test) >= 0.975
+
+
+def test_a_class_between_two_others_is_learned():
+    """Without intercept, scores are odd functions of the sample and cannot tell it."""
+    positions = np.random.default_rng(0).uniform(-1, 1, size=(300, 2))
+    labels = (np.abs(positions[:, 0]) < 0.5).astype(int)
+    model = TaskDrivenDictionaryClassifier(random_state=0, max_iter=100)
+    assert model.fit(positions, labels).score(positions, labels) > 0.95
+    model.set_params(fit_intercept=False)
+    assert model.fit(positions, labels).score(positions, labels) < 0.7
 
 
 def test_training_lowers_the_loss():
@@ -314,7 +327,7 @@ def test_a_network_that_is_trained_further_cannot_be_of_another_kind(going_on, c
     model = quick(warm_start=True).fit(X, y)
     model.set_params(**changed)
     (name,) = changed
-    with pytest.raises(ValueError, match=f"{name}=.* does not fit the network"):
+    with pytest.raises(ValueError, match=f"{name}=.* does not fit the model"):
         getattr(model, going_on)(X, y)
     assert model.n_iter_ == 12
     assert model.set_params(warm_start=False).fit(X, y).n_iter_ == 12

@@ -189,14 +189,14 @@ def test_predictions_of_many_classes_agree_with_one_another(fitted):
     assert fitted.score(X, y) == (fitted.predict(X) == y).mean()
 
 
-def test_without_intercept_a_zero_code_favours_no_class(fitted):
+def test_without_intercept_a_zero_code_favours_no_class():
+    nothing = np.zeros((1, 64), dtype=np.float32)
     model = quick(fit_intercept=False).fit(X, y)
     np.testing.assert_array_equal(model.intercept_, np.zeros(10))
-    np.testing.assert_array_equal(model.decision_function(np.zeros((1, 64))), np.zeros((1, 10)))
-    assert np.abs(fitted.intercept_).max() > 1e-3
-    np.testing.assert_array_equal(
-        fitted.decision_function(np.zeros((1, 64), dtype=np.float32))[0], fitted.intercept_
-    )
+    np.testing.assert_array_equal(model.decision_function(nothing), np.zeros((1, 10)))
+    model = quick(features="identity").fit(X, y)
+    assert np.abs(model.intercept_).max() > 1e-3
+    np.testing.assert_array_equal(model.decision_function(nothing)[0], model.intercept_)
 
 
 def test_predictions_of_two_classes_agree_with_one_another():

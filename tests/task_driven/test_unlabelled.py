@@ -34,13 +34,15 @@ def test_gradient_of_the_coding_loss_is_the_closed_form():
     with_both = gradients(model, Batch(x, labels, weight, unlabelled=x_u))
     supervised = gradients(model, Batch(x, labels, weight))
 
-    Z = model.module_.features.weight.detach().numpy()
+    Z, c = (p.detach().numpy() for p in model.module_.features.parameters())
     D, codes = model.components_, model.transform(X[20:80])
-    residual = X[20:80] @ Z.T - codes @ D
+    residual = X[20:80] @ Z.T + c - codes @ D
     closed_form = {
         "code.dictionary": -codes.T @ residual / 60,  # -(x - D a) a'
         "features.weight": residual.T @ X[20:80] / 60,
+        "features.bias": residual.mean(axis=0),
         "classifier.weight": 0.0,
+        "classifier.bias": 0.0,
     }
     for name, of_coding_loss in closed_form.items():
         expected = 0.7 * supervised[name] + 0.3 * of_coding_loss
