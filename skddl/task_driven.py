@@ -153,6 +153,23 @@ class TaskDrivenDictionaryClassifier(
     ... ).fit(X_train, y_train)
     >>> clf.score(X_test, y_test) > 0.95
     True
+
+    A network of your own under the dictionary; Adam with a small learning rate suits most:
+
+    >>> from torch import nn
+    >>> def network(input_shape):
+    ...     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+    >>> clf = TaskDrivenDictionaryClassifier(
+    ...     50,
+    ...     features=network,
+    ...     optimizer="adam",
+    ...     learning_rate=2e-3,
+    ...     max_iter=200,
+    ...     t0=200,
+    ...     random_state=0,
+    ... )
+    >>> clf.fit(SampleNormalizer().fit_transform(X_train), y_train).components_.shape
+    (50, 16)
     """
 
     module_: TaskDrivenNetwork

@@ -284,3 +284,12 @@ def test_what_is_not_finite_has_no_gradient():
     broken = make_code(torch.full_like(dictionary, torch.nan), 0.2)
     broken(x).sum().backward()
     assert broken.dictionary.grad.isnan().all()
+
+
+def test_a_second_derivative_is_refused_not_invented():
+    x = normal(0, 3, 4).double().requires_grad_()
+    code = make_code(normal(1, 6, 4).double(), 0.1)
+    weight = torch.ones(3, 6, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad((weight * code(x)).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()

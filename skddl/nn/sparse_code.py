@@ -15,7 +15,8 @@ class SparseCode(nn.Module):
     lambda2/2 ||a||^2`` (paper 1, Eq. 3), and differentiated implicitly on its support (paper 1,
     Algorithm 1 and Eq. 12): the cost of the backward pass does not depend on how the code was
     found. Where the support changes, the code has no derivative; the one of the present support
-    is used. A numerically singular support (possible when `lambda2` is 0) gets a small ridge.
+    is used. A nearly singular support (possible when `lambda2` is 0) gets a small ridge. There is
+    no second derivative.
 
     Parameters
     ----------
