@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -169,7 +168,16 @@ def test_a_warm_start_needs_a_file_of_its_own(tmp_path):
 
 SCRIPT = """
 import sys
+from skddl.training import Checkpoint
 from tests.task_driven.test_checkpoint import X, y, quick
+
+write = Checkpoint.write
+
+def write_and_tell(*arguments):
+    write(*arguments)
+    print("written", flush=True)
+
+Checkpoint.write = write_and_tell
 quick(max_iter=100_000, t0=10, n_components=6, checkpoint=sys.argv[1]).fit(X, y)
 """
 
@@ -177,11 +185,11 @@ quick(max_iter=100_000, t0=10, n_components=6, checkpoint=sys.argv[1]).fit(X, y)
 @pytest.mark.slow
 def test_fit_that_is_really_killed_goes_on(tmp_path):
     path = tmp_path / "fit.checkpoint"
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)])
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
     parameters = {"max_iter": 100_000, "t0": 10, "n_components": 6}
 
     def stop_at_1000(model):
