@@ -67,10 +67,10 @@ def make_features(
     if isinstance(features, str) and features != "identity" and scale != 1:
         module = nn.Sequential(Rescale(scale), module)
     module.to(dtype).eval()
-    shape = _try(module, n_features, dtype)
+    shape = _output_shape(module, n_features, dtype)
     if callable(features):
         # Samples in float64 are answered in float64, whatever the network was trained in.
-        _try(deepcopy(module).double(), n_features, torch.float64)
+        _output_shape(deepcopy(module).double(), n_features, torch.float64)
     if len(shape) != 2 or shape[1] != (n_features_out or shape[1]):
         raise ValueError(
             f"features={features!r} gives an output of shape {('n', *shape[1:])} per batch, "
@@ -79,7 +79,7 @@ def make_features(
     return module, shape[1]
 
 
-def _try(module: nn.Module, n_features: int, dtype: torch.dtype) -> tuple[int, ...]:
+def _output_shape(module: nn.Module, n_features: int, dtype: torch.dtype) -> tuple[int, ...]:
     """Shape of the output for one sample of `dtype`."""
     with torch.no_grad():
         try:

@@ -192,7 +192,8 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 batch = samples[start : start + self.batch_size]
                 self._update(batch)
             never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
-            self._replace(never_used, batch, self._encode(batch))
+            if len(never_used):
+                self._replace(never_used, batch, self._encode(batch))
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:

@@ -12,9 +12,9 @@ try:
 except ImportError:  # no wheel for this platform: "auto" then takes the torch solver
     spams = None
 
-# Samples above are finished by `polish`. In float32 LARS leaves one in twenty between 5e-5 and the
-# promised 1e-4, and finishing those would cost half as much again; the rest is for the rounding of
-# the residual. In float64 it is what LARS reaches on well-conditioned supports.
+# Samples above are coded again. In float32 that is the promised 1e-4, less what the rounding of the
+# residual may hide; LARS leaves some samples not far below. In float64 it is what LARS reaches on
+# well-conditioned supports.
 _DEFAULT_TOL = {torch.float32: 9e-5, torch.float64: 1e-8}
 
 
