@@ -1,6 +1,6 @@
 """What every torch-backed classifier shares: labels and weights, training, predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from numbers import Integral
@@ -31,9 +31,9 @@ from .training import (
     Checkpoint,
     DivergenceError,
     EarlyStopping,
+    RateFactor,
     TrainingState,
     identify,
-    make_optimizer,
     train,
 )
 
@@ -42,12 +42,13 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     """Base of the classifiers; subclasses say how to start, and what to minimise.
 
     They have the parameters `batch_size`, `checkpoint`, `class_weight`, `early_stopping`,
-    `learning_rate`, `max_iter`, `n_iter_no_change`, `optimizer`, `random_state`, `t0`, `tol`,
-    `validation_fraction`, `verbose` and `warm_start`.
+    `n_iter_no_change`, `random_state`, `tol`, `validation_fraction`, `verbose` and `warm_start`.
     """
 
     # Those that say how the network is built: they hold until it is built anew.
     _parameters_of_network: ClassVar[tuple[str, ...]] = ()
+    # What may help if training diverges, beside a lower learning rate.
+    _advice: ClassVar[str] = ""
 
     classes_: NDArray[Any]
     _training: TrainingState
@@ -57,16 +58,24 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """Set `module_` and `_training` to the state before the first step."""
         raise NotImplementedError
 
-    def _parameter_groups(self) -> list[tuple[Iterable[Tensor], float]]:
-        """Parameters of `module_` with the weight of half their squared norm."""
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the parameters of `module_`."""
+        raise NotImplementedError
+
+    def _count_iterations(self, n_batches: int) -> int:
+        """Number of steps of a `fit`, a pass over the samples being `n_batches`."""
+        raise NotImplementedError
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        """Schedule of a `fit` of `n_iter` steps after step `start`; None: of a `partial_fit`."""
         raise NotImplementedError
 
     def _draws_while_training(self) -> bool:
         """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
 
-    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a batch, without penalties, and metrics for the history."""
+    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
+        """What computes the loss of a batch, without penalties, and metrics for the history."""
         raise NotImplementedError
 
     @with_callbacks
@@ -112,7 +121,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             if self.early_stopping:
                 data = data.hold_out(self.validation_fraction, rng)
             self._prepare(data, rng, goes_on)
-            self._train(data, rng, n_iter=self.max_iter, whole_fit=True, checkpoint=checkpoint)
+            self._train(data, rng, whole_fit=True, checkpoint=checkpoint)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -163,8 +172,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 X, y, sample_weight, reset=first, classes=known, of_fit=False
             )
             self._prepare(data, rng, goes_on=not first)
-            n_batches = -(-int((data.y >= 0).sum()) // self.batch_size)
-            self._train(data, rng, n_iter=n_batches, whole_fit=False)
+            self._train(data, rng, whole_fit=False)
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -304,11 +312,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         data: TrainingData,
         rng: np.random.RandomState,
         *,
-        n_iter: int,
         whole_fit: bool,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Train `module_` for `n_iter` steps on from where `_training` stands."""
+        """Train `module_` on from where `_training` stands: a whole fit, or one pass."""
         seed = rng.randint(2**31)
         network, state = self.module_, self._training
         device, dtype = data.samples.device, data.samples.dtype
@@ -320,9 +327,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 lambda: self._validation_score(data), self.n_iter_no_change, self.tol
             )
         sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
+        n_iter = self._count_iterations(sampler.n_batches) if whole_fit else sampler.n_batches
         extra = None
         if len(unlabelled):
             extra = BatchSampler(len(unlabelled), self.batch_size, seed, state.iteration)
+
+        loss_of_batch = self._make_loss()
 
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
             rows = labelled[sampler.batch(step)]
@@ -332,7 +342,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 sample_weight=torch.from_numpy(data.sample_weight[rows]).to(device, dtype),
                 unlabelled=data.samples[unlabelled[extra.batch(step)]] if extra else None,
             )
-            return self._compute_loss(batch)
+            return loss_of_batch(batch)
 
         callbacks = None
         if whole_fit:
@@ -353,14 +363,15 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
                 train(
                     network,
                     compute_loss,
-                    make_optimizer(self.optimizer, self._parameter_groups(), self.learning_rate),
+                    self._make_optimizer(),
                     sampler,
                     state,
                     until=state.iteration + n_iter,
-                    t0=self.max_iter / 10 if self.t0 is None else self.t0,
+                    rate_factor=self._rate_factor(state.iteration, n_iter if whole_fit else None),
                     early_stopping=early_stopping,
                     checkpoint=checkpoint,
                     on_epoch=callbacks.end_epoch if callbacks else None,
+                    advice=self._advice,
                     verbose=bool(self.verbose),
                 )
         finally:

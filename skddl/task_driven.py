@@ -18,7 +18,7 @@ from ._classifier import TorchClassifier
 from ._initialization import make_features, sample_scale, start_network
 from ._training_data import Batch, TrainingData
 from .nn.task_driven import TaskDrivenNetwork
-from .training import OPTIMIZERS, TrainingState
+from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time, make_optimizer
 
 
 class TaskDrivenDictionaryClassifier(
@@ -174,6 +174,8 @@ class TaskDrivenDictionaryClassifier(
 
     module_: TaskDrivenNetwork
 
+    _advice = ", or scale the samples, for example with SampleNormalizer"
+
     _parameters_of_network = (
         "n_components",
         "features",
@@ -303,17 +305,27 @@ class TaskDrivenDictionaryClassifier(
         self._training = TrainingState()
         self._training.history.append({"iteration": 0, "n_redrawn": start.n_redrawn})
 
-    def _parameter_groups(self) -> list[tuple[Iterable[Tensor], float]]:
+    def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_
         bias = [] if network.classifier.bias is None else [network.classifier.bias]
-        return [
+        groups: list[tuple[Iterable[Tensor], float]] = [
             ([network.classifier.weight], self.nu1),
             (network.features.parameters(), self.nu2),
             ([*network.code.parameters(), *bias], 0.0),
         ]
+        return make_optimizer(self.optimizer, groups, self.learning_rate)
+
+    def _count_iterations(self, n_batches: int) -> int:
+        return self.max_iter
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
 
     def _draws_while_training(self) -> bool:
         return callable(self.features)  # our own networks have no dropout
+
+    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
+        return self._compute_loss
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         codes = self.module_.encode(batch.x)

@@ -1,6 +1,20 @@
-"""Torch modules: the sparse code and the feature maps under it."""
+"""Torch modules: sparse codes, the ReLU in a learned metric, and networks with it."""
 
 from .features import LeNetFeatures, LinearFeatures
+from .lenet import LeNet
+from .mlp import MLP
+from .plain_net import PlainNet
+from .q_metric import QMetricReLU
+from .res_net import ResNet
 from .sparse_code import SparseCode
 
-__all__ = ["LeNetFeatures", "LinearFeatures", "SparseCode"]
+__all__ = [
+    "MLP",
+    "LeNet",
+    "LeNetFeatures",
+    "LinearFeatures",
+    "PlainNet",
+    "QMetricReLU",
+    "ResNet",
+    "SparseCode",
+]

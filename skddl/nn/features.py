@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ._network import channels_last_
+
 
 class LinearFeatures(nn.Module):
     """The linear transform ``Z x`` of paper 1 (Eq. 8), or ``Z x + b``.
@@ -105,8 +107,7 @@ class LeNetFeatures(nn.Module):
             assert conv.bias is not None
             nn.init.normal_(conv.weight)
             nn.init.zeros_(conv.bias)
-        # Half the time of the default layout on a CPU, of which most goes into pooling.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last_(self)
         with torch.no_grad():
             self.n_features_out = self(torch.zeros(1, *image_shape)).shape[1]
 

@@ -5,16 +5,21 @@ from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
 from ._loop import DivergenceError, train
 from ._optimizers import OPTIMIZERS, make_optimizer
+from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "BatchSampler",
     "Checkpoint",
     "DivergenceError",
     "EarlyStopping",
+    "RateFactor",
     "TrainingState",
     "identify",
+    "inverse_time",
     "make_optimizer",
+    "over_training",
     "train",
 ]

@@ -1,22 +1,25 @@
-"""The training loop: projected stochastic gradient descent, Algorithm 1 of paper 1."""
+"""The training loop: projected stochastic gradient descent, Algorithms 1 of both papers."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
-from ._optimizers import Moments, inverse_time_schedule
+from ._optimizers import Moments
+from ._schedules import RateFactor
 from ._state import TrainingState
 
 
 class DivergenceError(ValueError):
-    """The loss or a gradient is not finite; the module is as it was before that step."""
+    """Loss, gradient or parameters are not finite; the module is as before that step."""
 
 
 def train(
@@ -27,10 +30,11 @@ def train(
     state: TrainingState,
     *,
     until: int,
-    t0: float,
+    rate_factor: RateFactor,
     early_stopping: EarlyStopping | None = None,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[], bool] | None = None,
+    advice: str = "",
     verbose: bool = False,
 ) -> None:
     """Train `module` in place, step by step; `state` says where it stands.
@@ -49,26 +53,29 @@ def train(
         Where to go on from; updated.
     until : int
         The number of steps after which to end, counted from the first step of `state`.
-    t0 : float
-        Of the schedule ``rho_t = min(rho, rho t0 / t)``.
+    rate_factor : callable
+        Takes the number of a step; returns the factor on the learning rate of the optimizer.
     early_stopping : EarlyStopping, optional
         The module ends in its best state.
     checkpoint : Checkpoint, optional
         Where to go on from, if it exists, and what to write.
     on_epoch : callable, optional
         Called at the end of each epoch; training ends where it returns True.
+    advice : str
+        What may help if training diverges, beside a lower learning rate.
     verbose : bool
         Whether to show a progress bar.
 
     Raises
     ------
     DivergenceError
-        If the loss or a gradient is not finite.
+        If the loss, a gradient or a parameter is not finite.
     """
     state.moments.restore(optimizer)
     if checkpoint is not None:
         checkpoint.restore(module, optimizer, state, early_stopping)
-    schedule = inverse_time_schedule(optimizer, t0, state.iteration)
+    first = state.iteration
+    schedule = LambdaLR(optimizer, lambda step: rate_factor(first + step))
     progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
     module.train()
     undo = _Undo(module)
@@ -77,19 +84,20 @@ def train(
             step = state.iteration
             with undo, torch.enable_grad():
                 loss, metrics = compute_loss(step)
-                _require_finite("loss", loss, step, optimizer)
                 optimizer.zero_grad()
                 loss.backward()
                 gradients = [p.grad for p in module.parameters() if p.grad is not None]
-                _require_finite("gradient", nn.utils.get_total_norm(gradients), step, optimizer)
+                norm_of_gradient = nn.utils.get_total_norm(gradients)
                 optimizer.step()
-                size = nn.utils.get_total_norm([p.detach() for p in module.parameters()])
-                _require_finite("norm of the parameters", size, step, optimizer)
+                norm = nn.utils.get_total_norm([p.detach() for p in module.parameters()])
                 project_(module)
+                # Brought over in one go: a GPU has to be waited for but once.
+                values = torch.stack([loss.detach(), norm_of_gradient, norm]).tolist()
+                _require_finite(values, step, optimizer, advice)
             learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
 
-            state.record_step(loss.item(), metrics)
+            state.record_step(values[0], metrics)
             progress.update()
             if sampler.ends_epoch(step) or state.iteration == until:
                 entry = state.record_epoch(learning_rate)
@@ -114,13 +122,17 @@ def project_(module: nn.Module) -> None:
             project_submodule()
 
 
-def _require_finite(what: str, value: Tensor, step: int, optimizer: torch.optim.Optimizer) -> None:
-    if not bool(torch.isfinite(value).all()):
-        raise DivergenceError(
-            f"The {what} is not finite at iteration {step + 1}. Lower learning_rate (it is "
-            f"{optimizer.defaults['lr']:g}), or scale the samples, for example with "
-            "SampleNormalizer. The state before this iteration is kept."
-        )
+def _require_finite(
+    values: list[float], step: int, optimizer: torch.optim.Optimizer, advice: str
+) -> None:
+    """Raise DivergenceError for the first of loss, gradient and parameters that is not finite."""
+    names = ("loss", "gradient", "norm of the parameters")
+    for name, value in zip(names, values, strict=True):
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"The {name} is not finite at iteration {step + 1}. Lower learning_rate (it is "
+                f"{optimizer.defaults['lr']:g}){advice}. The state before this iteration is kept."
+            )
 
 
 class _Undo:

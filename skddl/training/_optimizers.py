@@ -1,4 +1,4 @@
-"""Optimizers by name, and the learning-rate schedule of Algorithm 1."""
+"""Optimizers by name, and what they remember."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -19,24 +18,22 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def make_optimizer(
-    name: str, groups: Iterable[tuple[Iterable[Tensor], float]], learning_rate: float
+    name: str,
+    groups: Iterable[tuple[Iterable[Tensor], float]],
+    learning_rate: float,
+    **options: Any,
 ) -> torch.optim.Optimizer:
     """Optimizer of that name over (parameters, nu) pairs, nu being the weight of nu/2 ||.||^2.
 
     The gradient of the penalty, ``nu * parameter``, is what torch calls weight decay (of "adamw"
-    it is the decoupled one).
+    it is the decoupled one). `options` are further arguments of the optimizer.
     """
     param_groups: list[dict[str, Any]] = []
     for parameters, nu in groups:
         listed = [parameter for parameter in parameters if parameter.requires_grad]
         if listed:
             param_groups.append({"params": listed, "weight_decay": nu})
-    return OPTIMIZERS[name](param_groups, lr=learning_rate)  # type: ignore[call-arg]
-
-
-def inverse_time_schedule(optimizer: torch.optim.Optimizer, t0: float, start: int) -> LambdaLR:
-    """Algorithm 1 of paper 1: ``rho_t = min(rho, rho t0 / t)``; the next step is t = start + 1."""
-    return LambdaLR(optimizer, lambda step: min(1.0, t0 / (start + step + 1)))
+    return OPTIMIZERS[name](param_groups, lr=learning_rate, **options)  # type: ignore[call-arg]
 
 
 @dataclass

@@ -14,6 +14,7 @@ from skddl.training import (
     DivergenceError,
     EarlyStopping,
     TrainingState,
+    inverse_time,
     make_optimizer,
     train,
 )
@@ -57,7 +58,7 @@ class Problem:
             self.sampler,
             self.state,
             until=until,
-            t0=10,
+            rate_factor=inverse_time(10),
             **arguments,
         )
         return self
@@ -84,7 +85,15 @@ def test_modules_are_projected_after_each_step():
         return (module(X) - Y).square().mean(), {}
 
     optimizer = make_optimizer("sgd", [(module.parameters(), 0)], 0.5)
-    train(module, loss, optimizer, BatchSampler(40, 40, 0), TrainingState(), until=20, t0=20)
+    train(
+        module,
+        loss,
+        optimizer,
+        BatchSampler(40, 40, 0),
+        TrainingState(),
+        until=20,
+        rate_factor=inverse_time(20),
+    )
     # The solution is outside of the unit ball: what is found is on its surface.
     assert max(norms[1:]) <= 1 + 1e-6
     assert module.weight.norm().item() == pytest.approx(1)

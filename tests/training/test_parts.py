@@ -5,8 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from skddl.training import OPTIMIZERS, BatchSampler, EarlyStopping, TrainingState, make_optimizer
-from skddl.training._optimizers import Moments, inverse_time_schedule
+from skddl.training import (
+    OPTIMIZERS,
+    SCHEDULES,
+    BatchSampler,
+    EarlyStopping,
+    TrainingState,
+    inverse_time,
+    make_optimizer,
+    over_training,
+)
+from skddl.training._optimizers import Moments
 
 
 @pytest.mark.parametrize(("n_samples", "batch_size"), [(10, 3), (12, 4), (5, 100), (1, 1)])
@@ -52,15 +61,27 @@ def linear_and_optimizer(name="sgd", learning_rate=0.5):
     return module, make_optimizer(name, [(module.parameters(), 0.0)], learning_rate)
 
 
-@pytest.mark.parametrize("start", [0, 3, 40])
-def test_learning_rate_follows_the_schedule_of_algorithm_1(start):
-    module, optimizer = linear_and_optimizer()
-    schedule = inverse_time_schedule(optimizer, t0=4.0, start=start)
-    for t in range(start + 1, start + 12):
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(min(0.5, 0.5 * 4 / t))
-        module(torch.ones(1, 2)).sum().backward()
-        optimizer.step()
-        schedule.step()
+def test_inverse_time_is_the_schedule_of_algorithm_1_of_paper_1():
+    factor = inverse_time(t0=4.0)
+    for t in range(1, 50):
+        assert factor(t - 1) == pytest.approx(min(1, 4 / t))
+
+
+def test_step_schedule_is_the_recipe_of_paper_2():
+    """200 epochs of 391 steps: times 0.2 after 60, 120 and 160 of them."""
+    factor = over_training(SCHEDULES["step"], start=0, n_steps=200 * 391)
+    for epoch in range(200):
+        expected = 0.2 ** sum(epoch >= milestone for milestone in (60, 120, 160))
+        for step in (0, 200, 390):
+            assert factor(391 * epoch + step) == pytest.approx(expected)
+
+
+def test_cosine_schedule_falls_from_one_to_zero():
+    factor = over_training(SCHEDULES["cosine"], start=10, n_steps=8)
+    expected = [0.5 * (1 + np.cos(np.pi * step / 8)) for step in range(8)]
+    np.testing.assert_allclose([factor(10 + step) for step in range(8)], expected)
+    assert expected[0] == 1
+    assert 0 < expected[-1] < 0.05
 
 
 def test_penalty_of_a_group_is_half_its_squared_norm():

@@ -1,0 +1,64 @@
+"""The metric of a dictionary: Theorems 3.1 and 3.2 of paper 2 in numbers."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# Frequencies per degree of a trigonometric polynomial: its largest value there is at most 4 %
+# below the largest of all.
+_OVERSAMPLING = 16
+
+
+class ExactMetric(NamedTuple):
+    """W~, h and b of Theorem 3.2, and a damping with which the steps of Eq. (9) converge."""
+
+    weight: Tensor
+    h: Tensor
+    b: Tensor
+    damping: float
+
+
+def exact_metric(dictionary: Tensor, lambda_: float, alpha: float, beta: float) -> ExactMetric:
+    """The metric ``Q = D' D + alpha I`` of atoms, or of filters, that are rows.
+
+    Of filters, Q is a convolution: the tap r from filter l to filter i is their product where l is
+    shifted by r.
+    """
+    is_dense = dictionary.ndim == 2
+    filters = dictionary[:, :, None, None] if is_dense else dictionary
+    reach = filters.shape[-1] - 1
+    q = nn.functional.conv2d(filters, filters, padding=reach)
+    q[:, :, reach, reach].diagonal().add_(alpha)
+    q_own = q[:, :, reach, reach].diagonal().clone()
+    weight = -q / (q_own + beta)[:, None, None, None]
+    weight[:, :, reach, reach].diagonal().zero_()
+
+    # Divided by the roots of its diagonal on both sides, Q + beta I has the eigenvalues of I - W~.
+    roots = (q_own + beta).sqrt()
+    a = q / (roots[:, None] * roots)[:, :, None, None]
+    a[:, :, reach, reach].diagonal().fill_(1)
+    return ExactMetric(
+        weight[:, :, 0, 0] if is_dense else weight,
+        q_own / (q_own + beta),
+        lambda_ / (q_own + beta),
+        _stable_damping(a.double(), lower=(alpha + beta) / float(roots.square().max())),
+    )
+
+
+def _stable_damping(a: Tensor, lower: float) -> float:
+    """1 if plain steps converge, else the damping that is best where no entry is held at zero.
+
+    Steps damped by less than 2 / L, L being the largest eigenvalue of the convolution `a`, are
+    projected gradient steps, each of which lowers the objective. `lower` is at most the smallest.
+    """
+    reach = a.shape[-1] // 2
+    n_frequencies = max(1, _OVERSAMPLING * reach)
+    taps = nn.functional.pad(a, (0, n_frequencies - a.shape[-1]) * 2)
+    # The Fourier transform of a kernel centred at the origin: a Hermitian matrix per frequency.
+    symbol = torch.fft.fft2(taps.roll((-reach, -reach), (2, 3)))
+    largest = float(torch.linalg.eigvalsh(symbol.permute(2, 3, 0, 1)).max())
+    # Ehlich and Zeller (1964): between so many frequencies it rises by no more.
+    largest /= math.cos(math.pi * reach / n_frequencies) ** 2
+    return 1.0 if largest < 2 else 2 / (largest + lower)
