@@ -1,5 +1,7 @@
 """Supervised dictionary learning with a scikit-learn interface."""
 
+from .convnet import ConvNetClassifier
+from .detrame import DeTraMeClassifier
 from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
 from .task_driven import TaskDrivenDictionaryClassifier
@@ -7,6 +9,8 @@ from .task_driven import TaskDrivenDictionaryClassifier
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConvNetClassifier",
+    "DeTraMeClassifier",
     "OnlineDictionaryLearning",
     "SampleNormalizer",
     "TaskDrivenDictionaryClassifier",

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cached_property
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -18,10 +19,13 @@ from torch import Tensor, nn
 from ._callbacks import CallbackSupportMixin
 from .training import DivergenceError, identify
 
-# Samples passed through a network at a time when nothing is learned.
-INFERENCE_BATCH = 1000
+# Values passed through a network at a time when nothing is learned, and at most how many samples.
+# The maps of a network for images are many times as large.
+_INFERENCE_VALUES, _INFERENCE_SAMPLES = 2**19, 1000
 
 _NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
+# Which torch can index on every device.
+_RESIDENT_TYPES = (np.uint8, np.float32, np.float64)
 
 # fork_rng saves and restores torch's global generator: two threads must not do so at once.
 # Re-entrant: what runs inside may itself fit an estimator.
@@ -146,14 +150,32 @@ class Samples:
         """The same samples, to be handed out on another device."""
         return Samples(self.X, torch.device(device), self.dtype, self.divisor)
 
+    @cached_property
+    def resident(self) -> Tensor | None:
+        """All samples as they are, on the device, if that is a GPU with room for them."""
+        if _is_on_disk(self.X) or self.X.dtype not in _RESIDENT_TYPES:
+            return None
+        if self.X.nbytes > _memory_for_samples(self.device):
+            return None
+        return torch.from_numpy(np.require(self.X, requirements="W")).to(self.device)
+
+    @property
+    def inference_batch(self) -> int:
+        """Samples to pass through a network at a time when nothing is learned."""
+        return min(_INFERENCE_SAMPLES, max(1, _INFERENCE_VALUES // self.X.shape[1]))
+
     def __len__(self) -> int:
         return len(self.X)
 
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> Tensor:
-        # A copy: torch warns of views on memory that is not writable, and knows fewer types.
-        with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
-            chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
-        batch = torch.from_numpy(chosen).to(self.device)
+        if self.resident is None:
+            # A copy: torch warns of views on memory that is not writable, and knows fewer types.
+            with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
+                chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
+            batch = torch.from_numpy(chosen).to(self.device)
+        else:
+            index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
+            batch = self.resident[index].to(self.dtype)
         return batch / self.divisor
 
 
@@ -161,13 +183,34 @@ def apply_in_batches(
     function: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
 ) -> NDArray[Any]:
     """`function` of some rows of the samples, without gradients, as one array."""
+    size = samples.inference_batch
     with torch.no_grad():
         return np.concatenate(
             [
-                function(samples[rows[start : start + INFERENCE_BATCH]]).cpu().numpy()
-                for start in range(0, len(rows), INFERENCE_BATCH)
+                function(samples[rows[start : start + size]]).cpu().numpy()
+                for start in range(0, len(rows), size)
             ]
         )
+
+
+def _is_on_disk(X: Any) -> bool:
+    """Whether an array is a view of a memmap."""
+    while X is not None and not isinstance(X, np.memmap):
+        X = getattr(X, "base", None)
+    return X is not None
+
+
+def _memory_for_samples(device: torch.device) -> int:
+    """Bytes of a GPU that samples may take: half of those that are free."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 0
+
+
+def range_error(dtype: torch.dtype) -> ValueError:
+    """The error of samples that are too large or too small for the type of a network."""
+    return ValueError(
+        f"The samples do not fit into dtype={str(dtype).removeprefix('torch.')!r}: they become "
+        "infinite or zero. Scale them, for example with SampleNormalizer."
+    )
 
 
 def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:

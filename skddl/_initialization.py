@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -14,15 +13,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from ._base import INFERENCE_BATCH, Samples, apply_in_batches
+from ._base import Samples, apply_in_batches, range_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._training_data import LEFT_OUT
+from ._user_network import count_features, make_user_module
 from .dictionary import OnlineDictionaryLearning, atoms_per_class, class_dictionary
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 
 # Samples from which dictionary and classifier start: all of MNIST; more would only cost memory.
 _MAX_INIT_SAMPLES = 60_000
+# Samples whose mean norm is taken for that of all.
+_SCALE_SAMPLES = 1000
 
 
 def make_features(
@@ -52,46 +54,16 @@ def make_features(
         channels, height, width = input_shape
         module = _lenet((channels, height, width), n_features_out)
     else:
-        assert callable(features)
-        if isinstance(features, nn.Module):
-            raise TypeError(
-                "features must be a callable that takes the shape of a sample and returns a "
-                f"module; got a module itself, {features!r}. Pass `lambda shape: module`."
-            )
-        module = features(input_shape)
-        if not isinstance(module, nn.Module):
-            raise TypeError(f"features must return a torch.nn.Module, got {module!r}.")
-        module = deepcopy(module)  # the user's own is not trained
+        module = make_user_module(features, input_shape, parameter="features")
         if len(input_shape) > 1:
             module = nn.Sequential(nn.Unflatten(1, input_shape), module)
     if isinstance(features, str) and features != "identity" and scale != 1:
         module = nn.Sequential(Rescale(scale), module)
     module.to(dtype).eval()
-    shape = _output_shape(module, n_features, dtype)
-    if callable(features):
-        # Samples in float64 are answered in float64, whatever the network was trained in.
-        _output_shape(deepcopy(module).double(), n_features, torch.float64)
-    if len(shape) != 2 or shape[1] != (n_features_out or shape[1]):
-        raise ValueError(
-            f"features={features!r} gives an output of shape {('n', *shape[1:])} per batch, "
-            f"expected {('n', n_features_out or 'n_features_out')}."
-        )
-    return module, shape[1]
-
-
-def _output_shape(module: nn.Module, n_features: int, dtype: torch.dtype) -> tuple[int, ...]:
-    """Shape of the output for one sample of `dtype`."""
-    with torch.no_grad():
-        try:
-            output = module(torch.zeros(1, n_features, dtype=dtype))
-        except RuntimeError as error:
-            raise ValueError(f"The network of features fails on {dtype}: {error}") from error
-    if not isinstance(output, Tensor) or output.dtype != dtype:
-        raise ValueError(
-            f"The network of features must give a tensor of {dtype} for one of {dtype}, got "
-            f"{getattr(output, 'dtype', type(output))}: it must not change the dtype itself."
-        )
-    return tuple(output.shape)
+    n_found = count_features(
+        module, n_features, dtype, parameter="features", value=features, expected=n_features_out
+    )
+    return module, n_found
 
 
 def _lenet(image_shape: tuple[int, int, int], n_features_out: int | None) -> nn.Module:
@@ -130,14 +102,11 @@ def sample_scale(samples: Samples, y: NDArray[np.intp]) -> float:
     rounds nothing, and leaves samples of unit norm as they are.
     """
     rows = np.flatnonzero(y != LEFT_OUT)
-    rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), INFERENCE_BATCH), dtype=np.intp)]
+    rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
     x = samples[rows].double()
     largest = float(x.abs().max())
     if not np.isfinite(largest) or (largest == 0 and samples.X[rows].any()):
-        raise ValueError(
-            f"The samples do not fit into dtype={str(samples.dtype).removeprefix('torch.')!r}: "
-            "they become infinite or zero. Scale them, for example with SampleNormalizer."
-        )
+        raise range_error(samples.dtype)
     if largest == 0:
         return 1.0
     # The squares in a norm must not overflow, nor must the power of two in the type of the samples.

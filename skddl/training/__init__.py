@@ -1,5 +1,6 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
+from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
@@ -9,6 +10,7 @@ from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState
 
 __all__ = [
+    "AUGMENTATIONS",
     "OPTIMIZERS",
     "SCHEDULES",
     "BatchSampler",

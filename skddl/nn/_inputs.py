@@ -1,0 +1,28 @@
+"""From the rows that an estimator hands over to what a network sees."""
+
+from torch import Tensor, nn
+
+
+class StandardizedInputs(nn.Module):
+    """Rows as samples of their shape, less a mean and over a scale, per channel or per column.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, H, W) or (n_features,).
+    mean, scale : Tensors of shape (C,) or (n_features,)
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, input_shape: tuple[int, ...], mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        spread = [-1] + [1] * (len(input_shape) - 1)
+        self.register_buffer("mean", mean.reshape(spread))
+        self.register_buffer("scale", scale.reshape(spread))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Samples of shape (n, *input_shape)."""
+        return (x.reshape(-1, *self.input_shape) - self.mean) / self.scale
