@@ -238,6 +238,8 @@ class QMetricReLU(nn.Module):
         result = u
         moving = torch.arange(len(u), device=u.device)
         for _ in range(self.max_steps - 1):
+            if len(moving) == 0:
+                break
             updated = take_step(u, constant, weight, self.damping)
             # What is not finite has stopped, too: it compares as False.
             moves = (updated - u).abs().flatten(1).amax(1) > tol * updated.flatten(1).amax(1)
@@ -245,15 +247,16 @@ class QMetricReLU(nn.Module):
             if not bool(moves.all()):
                 result = result.index_copy(0, moving[~moves], u[~moves])
                 moving, u, constant = moving[moves], u[moves], constant[moves]
-                if len(moving) == 0:
-                    return result
-        warnings.warn(
-            f"{len(moving)} of {len(result)} samples still move by more than tol={tol:g} after "
-            f"{self.max_steps} steps. Raise max_steps, or lower damping (it is {self.damping:g}).",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-        return result.index_copy(0, moving, u)
+        if len(moving) > 0:
+            result = result.index_copy(0, moving, u)
+            warnings.warn(
+                f"{len(moving)} of {len(result)} samples still move by more than tol={tol:g} after "
+                f"{self.max_steps} steps. Raise max_steps, or lower damping (it is "
+                f"{self.damping:g}).",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return result
 
     @torch.no_grad()
     def project_(self) -> None:
