@@ -31,7 +31,7 @@ def peak_memory(function):
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     # `profiler.events()` has the events of memory only as parts of operators.
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    results = profiler.profiler.kineto_results
     events = [event for event in results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     return int(np.cumsum(changes).max())
