@@ -47,8 +47,6 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     # Those that say how the network is built: they hold until it is built anew.
     _parameters_of_network: ClassVar[tuple[str, ...]] = ()
-    # What may help if training diverges, beside a lower learning rate.
-    _advice: ClassVar[str] = ""
 
     classes_: NDArray[Any]
     _training: TrainingState
@@ -68,6 +66,11 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
         """Schedule of a `fit` of `n_iter` steps after step `start`; None: of a `partial_fit`."""
+        raise NotImplementedError
+
+    @property
+    def _advice(self) -> str:
+        """What may help if training diverges, beside a lower learning rate."""
         raise NotImplementedError
 
     def _draws_while_training(self) -> bool:

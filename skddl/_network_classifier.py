@@ -53,8 +53,6 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         "batch_norm",
         "standardize",
     )
-    _advice = ", or pass batch_norm=True"
-
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "architecture": [StrOptions(ARCHITECTURES), callable],
@@ -107,7 +105,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         nesterov: bool = False,
         weight_decay: float = 5e-4,
         decay_all: bool = False,
-        lr_schedule: str | Callable[[float], float] = "cosine",
+        lr_schedule: str | Callable[[float], float] = "step",
         label_smoothing: float = 0.0,
         optimizer: str = "sgd",
         mixed_precision: bool = False,
@@ -155,6 +153,10 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
+
+    @property
+    def _advice(self) -> str:
+        return "" if self.batch_norm else ", or pass batch_norm=True"
 
     def _activation(self) -> dict[str, Any]:
         """Parameters of the networks that say what the activations are."""

@@ -15,7 +15,169 @@ from .nn._network import ActivationFactory
 
 
 class DeTraMeClassifier(NetworkClassifier):
-    """X."""
+    """Networks whose activations are proximal operators in learned metrics (DeTraMe-Net).
+
+    A layer of a deep dictionary network codes its input sparsely. Paper 2 writes the code as an
+    affine map followed by a proximal operator in a metric Q (Theorem 3.1), unrolls a few steps
+    of that operator (Theorem 3.2 and Eq. 9), and learns map and metric apart from each other.
+    What remains is a network whose ReLUs have become :class:`skddl.nn.QMetricReLU`, and start as
+    ReLUs. Projected stochastic gradient descent (Algorithm 1) trains it and holds the constraints
+    on the metrics after every step.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of ints, default=(100,)
+        Number of units of each hidden layer; for ``architecture="dense"``.
+    architecture : str or callable, default="dense"
+        What stands under the linear classifier:
+
+        - "dense": hidden layers (paper 2, Eq. 4), for tables. Images are taken as rows of pixels.
+        - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
+        - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
+        - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out).
+    activation : {"q-metric", "relu"} or callable, default="q-metric"
+        "q-metric": :class:`skddl.nn.QMetricReLU`, with kernels as large as those of the layer
+        before it. "relu": the twin of the network, whose other layers start from the same weights.
+        A callable takes a number of channels and the kernel size before it (None: a dense layer),
+        and returns a module.
+    n_steps : int, default=3
+        Steps of each "q-metric": Eq. (9) is taken that often.
+    image_shape : tuple (C, H, W), default=None
+        Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
+        bring their shape along.
+    width : float, default=1.0
+        Factor on the number of filters of a plain or residual network.
+    dropout : float or tuple of 2 floats, default=0.0
+        Rate of dropout after each hidden layer, after each layer with a stride of a plain network,
+        before each stage with a stride of a residual network. Two rates: at the input, and there.
+    batch_norm : bool, default=True
+        Whether a batch normalisation stands before each activation.
+    standardize : bool, default=True
+        Whether samples are brought to the mean 0 and the variance 1, by the statistics of the
+        training data, per channel of images or per column of tables. It is part of the model.
+    augment : {"shift", "flip", "shift-flip"} or callable, default=None
+        How images are changed at random in training. "shift": moved by up to an eighth of their
+        sides, zeros moving in. "flip": mirrored from left to right or not. A callable takes and
+        returns images (n, C, H, W), before they are standardised; it should draw from torch's
+        generators, which `random_state` seeds.
+    max_epochs : int, default=200
+        Number of passes over the samples.
+    batch_size : int, default=128
+        Samples per mini-batch.
+    learning_rate : float, default=0.1
+        Of the first step; `lr_schedule` says how it goes on.
+    momentum : float, default=0.9
+        Momentum of "sgd".
+    nesterov : bool, default=False
+        Whether the momentum of "sgd" is Nesterov's.
+    weight_decay : float, default=5e-4
+        Weight of half the squared norm of the parameters in the loss.
+    decay_all : bool, default=False
+        Whether `weight_decay` also applies to W~, h and b of the metrics
+        and to batch normalisations.
+    lr_schedule : {"step", "cosine", "constant"} or callable, default="step"
+        Factor on the learning rate. "step": times 0.2 after 30 %, 60 % and 80 % of the steps, which
+        is after 60, 120 and 160 of 200 epochs. "cosine": falls from 1 to 0 as half a cosine. A
+        callable takes the share of the steps that are done, in [0, 1), and returns the factor. In
+        `partial_fit` the factor is 1.
+    label_smoothing : float, default=0.0
+        Share of each label that is spread over all classes.
+    optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"
+        The method that takes the steps. "adam" and its kin want a smaller `learning_rate`.
+    mixed_precision : bool, default=False
+        Whether training computes in bfloat16 where torch's autocast holds it to be safe. The
+        parameters stay float32.
+    compile : bool, default=False
+        Whether training runs through `torch.compile`, which takes a minute to start.
+    memory_efficient : bool, default=False
+        Whether the steps of "q-metric" are computed again for the gradient instead of kept.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss.
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the samples, stop when the accuracy on them
+        has not improved by `tol` for `n_iter_no_change` epochs, and keep the best state.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=1e-4
+    warm_start : bool, default=False
+        Whether `fit` goes on from the present model, for `max_epochs` more epochs and a schedule
+        of their own. What its network is made of must then stay the same.
+    device : str, default="auto"
+        Where to compute: a device of torch, or "auto": "cuda" where there is one, else "cpu". The
+        fitted model itself is always on the CPU.
+    dtype : {"float32", "float64"}, default="float32"
+        Type in which the model is trained.
+    checkpoint : path-like, default=None
+        File from which `fit` goes on if it was killed, and to which it writes every 100
+        iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
+        call of `fit` that goes on by `warm_start` needs a file of its own.
+    random_state : int, RandomState instance or None, default=None
+        Determines all that is random. numpy's global generator is not used; torch's is seeded where
+        a module draws from it (initial weights, dropout, augmentation) and is put back as it was.
+    verbose : int, default=0
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    module_ : torch.nn.Module
+        The network: ``module_.features`` and ``module_.classifier``.
+    history_ : list of dicts
+        One entry per epoch: iteration, learning rate, mean loss, validation score.
+    loss_curve_ : list of float
+        Loss of each iteration, without the penalty.
+    n_iter_ : int
+        Number of iterations (mini-batches) taken.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+
+    See Also
+    --------
+    ConvNetClassifier : The same networks with ReLUs.
+    skddl.nn.QMetricReLU : The activation.
+
+    Notes
+    -----
+    Samples may be float, integer or boolean. A model fitted on uint8 takes samples for images and
+    divides them by 255, in whatever dtype later samples come. A `numpy.memmap` is read batch by
+    batch. Samples in float64 are answered in float64. On a GPU the samples are kept there as they
+    are, if they take less than half of its free memory.
+
+    A metric adds parameters, multiplications and depth to each layer: compare with a ReLU network
+    of equal size, not only with the twin.
+
+    References
+    ----------
+    Paper 2: W. Tang, E. Chouzenoux, J.-C. Pesquet, H. Krim, "Deep transform and metric learning
+    networks", 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skddl import DeTraMeClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> clf = DeTraMeClassifier(max_epochs=20, random_state=0).fit(X_train, y_train)
+    >>> clf.score(X_test, y_test) > 0.95
+    True
+    >>> clf.transform(X_test).shape
+    (450, 100)
+
+    Images, by a small convolutional network:
+
+    >>> clf = DeTraMeClassifier(
+    ...     architecture="plain-3",
+    ...     image_shape=(1, 8, 8),
+    ...     width=0.2,
+    ...     augment="shift",
+    ...     max_epochs=20,
+    ...     random_state=0,
+    ... )
+    >>> clf.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    """
 
     _parameters_of_network = (
         *NetworkClassifier._parameters_of_network,
@@ -51,7 +213,7 @@ class DeTraMeClassifier(NetworkClassifier):
         nesterov: bool = False,
         weight_decay: float = 5e-4,
         decay_all: bool = False,
-        lr_schedule: str | Callable[[float], float] = "cosine",
+        lr_schedule: str | Callable[[float], float] = "step",
         label_smoothing: float = 0.0,
         optimizer: str = "sgd",
         mixed_precision: bool = False,

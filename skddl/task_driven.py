@@ -91,8 +91,8 @@ class TaskDrivenDictionaryClassifier(
         Type in which the model is trained.
     checkpoint : path-like, default=None
         File from which `fit` goes on if it was killed, and to which it writes every 100
-        iterations. Needs `random_state` to be an int. Each call of `fit` that goes on by
-        `warm_start` needs a file of its own.
+        iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
+        call of `fit` that goes on by `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
         Determines all that is random. numpy's global generator is not used; torch's is seeded where
         a module draws from it (initial weights, dropout) and is put back as it was.
@@ -173,8 +173,6 @@ class TaskDrivenDictionaryClassifier(
     """
 
     module_: TaskDrivenNetwork
-
-    _advice = ", or scale the samples, for example with SampleNormalizer"
 
     _parameters_of_network = (
         "n_components",
@@ -320,6 +318,10 @@ class TaskDrivenDictionaryClassifier(
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
         return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+
+    @property
+    def _advice(self) -> str:
+        return ", or scale the samples, for example with SampleNormalizer"
 
     def _draws_while_training(self) -> bool:
         return callable(self.features)  # our own networks have no dropout

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import time
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -19,8 +20,8 @@ from ._optimizers import Moments
 from ._state import TrainingState
 
 _FORMAT = "skddl-checkpoint-1"
-# A step takes milliseconds, a checkpoint as long as a few of them.
-_STEPS_BETWEEN = 100
+# A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
+_STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
 _ROWS_AT_A_TIME = 1000
 
 
@@ -44,6 +45,7 @@ class Checkpoint:
         self.path = Path(path)
         self.identity = identity
         self.global_rng = global_rng
+        self._written_at = time.monotonic()
 
     def check(self) -> None:
         """Raise the errors of `restore`, or that of a folder that is missing, right now."""
@@ -54,7 +56,11 @@ class Checkpoint:
 
     def is_due(self, state: TrainingState) -> bool:
         """Whether it is time to write."""
-        return state.finished or state.iteration % _STEPS_BETWEEN == 0
+        return (
+            state.finished
+            or state.iteration % _STEPS_BETWEEN == 0
+            or time.monotonic() - self._written_at > _SECONDS_BETWEEN
+        )
 
     def write(
         self,
@@ -86,6 +92,7 @@ class Checkpoint:
             metadata={"format": _FORMAT, "training": json.dumps(header)},
         )
         os.replace(partial, self.path)
+        self._written_at = time.monotonic()
 
     def restore(
         self,

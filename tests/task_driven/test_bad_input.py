@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from skddl import TaskDrivenDictionaryClassifier
+from tests.data import assert_same_model, model_state, small_digits
 
-from .data import assert_same_model, model_state, quick, small_digits, small_net
+from .data import quick, small_net
 
 X, y = small_digits(100, n_classes=3)
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from .data import assert_same_model, quick, small_digits
+from tests.data import assert_same_model, small_digits
+
+from .data import quick
 
 callback = pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9 or newer")
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from .data import assert_same_model, model_state, quick, small_digits, small_net
+from tests.data import assert_same_model, model_state, small_digits
+
+from .data import quick, small_net
 
 X, y = small_digits(100, n_classes=3)
 # A pass has 3 steps; the checkpoint is written every 100.

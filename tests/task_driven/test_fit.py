@@ -10,8 +10,9 @@ from torch import nn
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 from skddl.sparse_coding import sparse_encode
 from skddl.training import OPTIMIZERS
+from tests.data import assert_same_model, model_state, small_digits
 
-from .data import assert_same_model, model_state, quick, small_digits, small_net
+from .data import quick, small_net
 
 X, y = small_digits()
 X64 = X.astype(np.float64)

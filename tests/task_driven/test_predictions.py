@@ -15,8 +15,9 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl.sparse_coding import kkt_residual, sparse_encode
+from tests.data import assert_same_model, model_state, small_digits
 
-from .data import assert_same_model, model_state, quick, small_digits, small_net
+from .data import quick, small_net
 
 X, y = small_digits()
 IMAGES = X.reshape(-1, 1, 8, 8)

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from skddl._training_data import Batch
+from tests.data import assert_same_model, small_digits
 
-from .data import assert_same_model, quick, small_digits
+from .data import quick
 
 X, y = small_digits(150, n_classes=3, dtype=np.float64)
 HALF = np.where(np.arange(150) % 2, y, -1)

@@ -1,0 +1,26 @@
+"""Small digits for the tests of estimators, and what they compare."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from skddl import SampleNormalizer
+
+
+def small_digits(n_samples=200, n_classes=10, dtype=np.float32):
+    """Digits of unit norm, float32, the first samples of the first classes."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[y < n_classes][:n_samples], y[y < n_classes][:n_samples]
+    return SampleNormalizer().fit_transform(X.astype(dtype)), y
+
+
+def model_state(model):
+    """All parameters and buffers of a fitted classifier, by name."""
+    return {name: value.numpy().copy() for name, value in model.module_.state_dict().items()}
+
+
+def assert_same_model(first, second):
+    """Bit for bit."""
+    first, second = model_state(first), model_state(second)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
