@@ -25,7 +25,8 @@ class ConvNetClassifier(NetworkClassifier):
         - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - "lenet": :class:`skddl.nn.LeNet`, paper 1's full-CNN, for images. `width`, `dropout` and
-          `batch_norm` do not change it.
+          `batch_norm` do not change it; it wants a `learning_rate` of 0.01 or less. Its weights
+          start as in the paper, for pixels from 0 to 255, where `standardize` is False.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
           returns a `torch.nn.Module` from batches of these to (n, n_features_out).
     image_shape : tuple (C, H, W), default=None
@@ -154,5 +155,8 @@ class ConvNetClassifier(NetworkClassifier):
     ) -> PlainNet | ResNet | LeNet:
         if self.architecture == "lenet":
             channels, height, width = image_shape
-            return LeNet((channels, height, width), n_classes=options["n_classes"])
+            # The paper's initial weights are for pixels from 0 to 255.
+            init_std = None if self.standardize else 0.01
+            shape = (channels, height, width)
+            return LeNet(shape, n_classes=options["n_classes"], init_std=init_std)
         return super()._build_image_network(image_shape, options)

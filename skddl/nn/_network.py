@@ -47,11 +47,14 @@ def activation_factory(activation: str | ActivationFactory, **of_metric: Any) ->
     raise ValueError(f"activation must be 'q-metric', 'relu' or a callable, got {activation!r}.")
 
 
-def initialize_(module: nn.Module) -> None:
-    """Weights of He et al. (2015), which keep the scale through ReLUs; biases 0."""
+def initialize_(module: nn.Module, std: float | None = None) -> None:
+    """Normal weights: with `std`, or of He et al. (2015), which keep the scale; biases 0."""
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if std is None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

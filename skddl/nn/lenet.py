@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ._network import FeatureClassifier, channels_last_
+from ._network import FeatureClassifier, channels_last_, initialize_
 
 
 class LeNet(FeatureClassifier):
@@ -17,6 +17,9 @@ class LeNet(FeatureClassifier):
         Channels, height and width of the images; height and width at least 16.
     n_classes : int
         Number of outputs.
+    init_std : float or None, default=0.01
+        Standard deviation of the initial weights, as in the example, for pixels from 0 to 255.
+        None: He's normal distribution, for standardised pixels. Biases start at 0.
 
     Attributes
     ----------
@@ -33,9 +36,8 @@ class LeNet(FeatureClassifier):
 
     Notes
     -----
-    Weights start from N(0, 0.01^2), biases at 0: they are meant for pixels from 0 to 255. The
-    example trains on pixels minus the mean image, in batches of 100 for 20 epochs, at a learning
-    rate of 0.001 with momentum 0.9 and weight decay 5e-4.
+    The example trains on pixels minus the mean image, in batches of 100 for 20 epochs, at a
+    learning rate of 0.001 with momentum 0.9 and weight decay 5e-4.
 
     References
     ----------
@@ -50,7 +52,9 @@ class LeNet(FeatureClassifier):
 
     min_image_size = 16
 
-    def __init__(self, image_shape: tuple[int, int, int], *, n_classes: int) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int, int], *, n_classes: int, init_std: float | None = 0.01
+    ) -> None:
         channels, height, width = image_shape
         if min(height, width) < self.min_image_size:
             raise ValueError(
@@ -68,9 +72,5 @@ class LeNet(FeatureClassifier):
             nn.ReLU(),
         )
         super().__init__(features, nn.Linear(500, n_classes))
-        for layer in self.modules():
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
-                nn.init.normal_(layer.weight, std=0.01)
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        initialize_(self, init_std)
         channels_last_(self)

@@ -190,6 +190,27 @@ def test_killed_training_goes_on_bit_for_bit(tmp_path, optimizer, fail_at):
     assert resumed.state.curves == reference.state.curves
 
 
+def test_slow_steps_are_written_before_a_hundred_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("skddl.training._checkpoint._SECONDS_BETWEEN", 0.0)
+    checkpoint = Checkpoint(tmp_path / "training.checkpoint", "id")
+    with pytest.raises(Killed):
+        Problem(fail_at=37).train(until=50, checkpoint=checkpoint)
+    resumed = Problem()
+    checkpoint.restore(resumed.module, resumed.optimizer, resumed.state, None)
+    assert resumed.state.iteration == 37
+
+
+def test_learning_rate_is_that_of_the_step_also_when_training_goes_on():
+    problem = Problem(learning_rate=0.5)
+    for until in (7, 23):
+        problem.optimizer = make_optimizer("sgd", [(problem.module.parameters(), 0)], 0.5)
+        problem.train(until=until)
+    rates = [entry["learning_rate"] for entry in problem.state.history]
+    last_steps = [entry["iteration"] for entry in problem.state.history]
+    assert last_steps == [5, 7, 10, 15, 20, 23]
+    assert rates == pytest.approx([min(0.5, 0.5 * 10 / t) for t in last_steps])
+
+
 def test_finished_training_is_not_repeated(tmp_path):
     checkpoint = Checkpoint(tmp_path / "training.checkpoint", "id")
     reference = Problem().train(checkpoint=checkpoint)
