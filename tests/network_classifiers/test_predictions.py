@@ -132,7 +132,12 @@ def test_lenet_learns_images():
     assert standardized.transform(images).shape == (200, 500)
     # As in MatConvNet's example, but for the number of epochs.
     raw = quick_twin(
-        architecture="lenet", standardize=False, max_epochs=30, learning_rate=0.001, decay_all=True
+        architecture="lenet",
+        standardize=False,
+        max_epochs=40,
+        learning_rate=0.001,
+        lr_schedule="constant",
+        decay_all=True,
     )
     pixels = 255 * (images - images.mean(axis=0)) / images.max()
     assert raw.fit(pixels, y).score(pixels, y) > 0.9

@@ -201,14 +201,14 @@ def test_slow_steps_are_written_before_a_hundred_of_them(tmp_path, monkeypatch):
 
 
 def test_learning_rate_is_that_of_the_step_also_when_training_goes_on():
-    problem = Problem(learning_rate=0.5)
+    problem = Problem()
     for until in (7, 23):
-        problem.optimizer = make_optimizer("sgd", [(problem.module.parameters(), 0)], 0.5)
+        problem.optimizer = make_optimizer("sgd", [(problem.module.parameters(), 0)], 0.05)
         problem.train(until=until)
     rates = [entry["learning_rate"] for entry in problem.state.history]
     last_steps = [entry["iteration"] for entry in problem.state.history]
     assert last_steps == [5, 7, 10, 15, 20, 23]
-    assert rates == pytest.approx([min(0.5, 0.5 * 10 / t) for t in last_steps])
+    assert rates == pytest.approx([min(0.05, 0.05 * 10 / t) for t in last_steps])
 
 
 def test_finished_training_is_not_repeated(tmp_path):
