@@ -1,11 +1,17 @@
 """The public estimators behave as scikit-learn's own."""
 
+import numpy as np
 import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
+from skddl import (
+    ConvNetClassifier,
+    DeTraMeClassifier,
+    OnlineDictionaryLearning,
+    TaskDrivenDictionaryClassifier,
+)
 
 # The checks learn random labels and degenerate samples with the default learning rate.
 # scikit-learn, too, ignores this warning when it checks its own estimators.
@@ -33,11 +39,39 @@ class RowConvolution(nn.Module):
         return self.convolution(bounded.reshape(len(x), 1, 1, -1)).flatten(1)
 
 
-class ImageClassifier(TaskDrivenDictionaryClassifier):
+class RowsAreImages:
     """Takes the rows of a check, of whatever width, for images of one row of pixels."""
+
+    def _validate_samples(self, X, y="no_validation", *, reset):
+        X = X if hasattr(X, "shape") else np.asarray(X)
+        return super()._validate_samples(X, y, reset=reset)
 
     def _find_image_shape(self, shape):
         return (1, 1, shape[1]) if len(shape) == 2 else super()._find_image_shape(shape)
+
+
+class TaskDrivenOnImages(RowsAreImages, TaskDrivenDictionaryClassifier):
+    pass
+
+
+class DeTraMeOnImages(RowsAreImages, DeTraMeClassifier):
+    pass
+
+
+class ConvNetOnImages(RowsAreImages, ConvNetClassifier):
+    pass
+
+
+def quick(estimator=TaskDrivenDictionaryClassifier, **parameters):
+    return estimator(n_components=10, max_iter=20, **parameters)
+
+
+def quick_network(estimator, **parameters):
+    return estimator(max_epochs=10, **parameters)
+
+
+def quick_images(estimator, architecture="plain-3", **parameters):
+    return quick_network(estimator, architecture=architecture, width=0.1, **parameters)
 
 
 @parametrize_with_checks(
@@ -47,12 +81,17 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
     check(estimator)
 
 
-def quick(estimator=TaskDrivenDictionaryClassifier, **parameters):
-    return estimator(n_components=10, max_iter=20, **parameters)
-
-
 @parametrize_with_checks(
-    [quick(), quick(dtype="float64"), quick(ImageClassifier, features=RowConvolution)],
+    [
+        quick(),
+        quick(dtype="float64"),
+        quick(TaskDrivenOnImages, features=RowConvolution),
+        quick_network(DeTraMeClassifier),
+        quick_network(DeTraMeClassifier, dtype="float64", batch_norm=False),
+        quick_images(DeTraMeOnImages),
+        quick_network(ConvNetClassifier),
+        quick_images(ConvNetOnImages),
+    ],
     expected_failed_checks=expected_failures,
 )
 def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
@@ -63,7 +102,12 @@ def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
 @parametrize_with_checks(
     [
         TaskDrivenDictionaryClassifier(),
-        quick(ImageClassifier, features=RowConvolution, dtype="float64"),
+        quick(TaskDrivenOnImages, features=RowConvolution, dtype="float64"),
+        DeTraMeClassifier(),
+        ConvNetClassifier(),
+        quick_images(DeTraMeOnImages, dtype="float64"),
+        quick_images(ConvNetOnImages, dtype="float64"),
+        quick_images(DeTraMeOnImages, architecture="resnet-8"),
     ],
     expected_failed_checks=expected_failures,
 )
