@@ -8,6 +8,9 @@ from sklearn.preprocessing import StandardScaler
 from ._base import Samples, range_error
 from .nn._inputs import StandardizedInputs
 
+# Standard deviation over mean, of values that are all equal, in float64.
+_ROUNDING = 100 * np.finfo(np.float64).eps
+
 
 def standardized_inputs(
     samples: Samples, rows: NDArray[np.intp], input_shape: tuple[int, ...], *, standardize: bool
@@ -24,13 +27,19 @@ def standardized_inputs(
     size = samples.inference_batch
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), size):
-            batch = samples.X[rows[start : start + size]].astype(np.float64) / samples.divisor
-            # Each pixel is a sample of its channel.
-            scaler.partial_fit(batch.reshape(len(batch), n_channels, -1).mT.reshape(-1, n_channels))
+            batch = samples.X[rows[start : start + size]].astype(np.float64)
+            scaler.partial_fit(batch / samples.divisor)
+        # Of all pixels of a channel: the variance of their values is the mean of their variances
+        # and the variance of their means.
+        means, variances = (
+            values.reshape(n_channels, -1) for values in (scaler.mean_, scaler.var_)
+        )
+        mean = means.mean(axis=1)
+        scale = np.sqrt(variances.mean(axis=1) + means.var(axis=1))
+    # What is constant but for rounding is not blown up.
+    scale[scale <= _ROUNDING * np.abs(mean)] = 1
     limits = torch.finfo(samples.dtype)
     # Beyond that, what the network sees would be infinite, or divided by zero.
-    if not (np.abs(scaler.mean_).max() < limits.max and scaler.scale_.min() > limits.tiny):
+    if not (np.abs(mean).max() < limits.max and limits.tiny < scale.min() <= scale.max() < np.inf):
         raise range_error(samples.dtype)
-    return StandardizedInputs(
-        input_shape, torch.from_numpy(scaler.mean_), torch.from_numpy(scaler.scale_)
-    )
+    return StandardizedInputs(input_shape, torch.from_numpy(mean), torch.from_numpy(scale))
