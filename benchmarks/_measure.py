@@ -1,5 +1,7 @@
-"""What several benchmarks measure, and how."""
+"""What several benchmarks share: how they measure, and where the results go."""
 
+import json
+import os
 import time
 
 import numpy as np
@@ -35,3 +37,16 @@ def peak_memory(function):
     events = [event for event in results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
     return int(np.cumsum(changes).max())
+
+
+def load_runs(path):
+    """The runs of a JSON file, none if it is not there yet."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def save_runs(path, runs):
+    """Replace the JSON file in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    os.replace(partial, path)

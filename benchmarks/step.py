@@ -11,13 +11,13 @@ the medians of the ratios are what to quote.
 import argparse
 import copy
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn.decomposition
 import torch
+from _measure import median_ratio, medians
 from torch import nn
 
 from skddl.datasets import load_mnist
@@ -35,25 +35,6 @@ except ImportError:
 
 HERE = Path(__file__).parent
 BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
-
-
-def medians(functions, repeats, device, warm_up=3):
-    """Median seconds of each function, called in turns, and the seconds of each call."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for repeat in range(-warm_up, repeats):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if repeat >= 0:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(s)) for name, s in seconds.items()}, seconds
-
-
-def median_ratio(seconds, name, reference):
-    """Median over the turns of how much longer `name` takes than `reference`."""
-    return float(np.median(np.divide(seconds[name], seconds[reference])))
 
 
 def load_images(data_home):

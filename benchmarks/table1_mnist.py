@@ -9,13 +9,12 @@ not computed again.
 """
 
 import argparse
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _measure import load_runs, save_runs
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 from skddl.datasets import load_mnist
@@ -86,19 +85,6 @@ def run(method, size, seed, train, test, checkpoint, nu2):
     }
 
 
-def load(path):
-    """The runs of a JSON file, none if it is not there yet."""
-    return json.loads(path.read_text())["runs"] if path.exists() else []
-
-
-def save(path, runs):
-    """Replace the JSON file in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
-    os.replace(partial, path)
-
-
 def print_table(runs):
     """Ours beside the paper's, in Markdown."""
     print("| train set | method | paper | ours | std | runs | start | non-zeros per code |")
@@ -129,7 +115,7 @@ def main():
     parser.add_argument("--output", type=Path, default=HERE / "results" / "table1_mnist.json")
     arguments = parser.parse_args()
 
-    runs = load(arguments.output)
+    runs = load_runs(arguments.output)
     if any(r["nu2"] != arguments.nu2 for r in runs):
         parser.error(f"{arguments.output} holds runs with another nu2: pass another --output.")
     done = {(r["method"], r["size"], r["seed"]) for r in runs}
@@ -151,7 +137,7 @@ def main():
                 result = run(method, size, seed, train, test, checkpoint, arguments.nu2)
                 print({k: v for k, v in result.items() if k != "history"}, flush=True)
                 runs.append(result)
-                save(arguments.output, runs)
+                save_runs(arguments.output, runs)
                 checkpoint.unlink()
     print_table(runs)
 

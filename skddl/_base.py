@@ -112,7 +112,8 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         if not (finite := np.isfinite(result).all(axis=1)).all():
             raise ValueError(
                 f"The network's output for sample {finite.argmin()} (and "
-                f"{(~finite).sum() - 1} others) is not finite: too large a sample."
+                f"{(~finite).sum() - 1} others) is not finite: too large a sample, or a model that "
+                "diverged in training."
             )
         return result
 

@@ -19,7 +19,7 @@ from ._state import TrainingState
 
 
 class DivergenceError(ValueError):
-    """Loss, gradient or parameters are not finite; the module is as before that step."""
+    """Loss, gradient or state are not finite; the module is as before that step."""
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
     Raises
     ------
     DivergenceError
-        If the loss, a gradient or a parameter is not finite.
+        If the loss, a gradient, a parameter or a buffer is not finite.
     """
     state.moments.restore(optimizer)
     if checkpoint is not None:
@@ -79,6 +79,7 @@ def train(
     progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
     module.train()
     undo = _Undo(module)
+    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     with progress, _interruptible(state, until), _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration
@@ -87,17 +88,22 @@ def train(
                 optimizer.zero_grad()
                 loss.backward()
                 gradients = [p.grad for p in module.parameters() if p.grad is not None]
-                norm_of_gradient = nn.utils.get_total_norm(gradients)
+                sizes = {"loss": loss.detach(), "gradient": nn.utils.get_total_norm(gradients)}
                 optimizer.step()
-                norm = nn.utils.get_total_norm([p.detach() for p in module.parameters()])
+                parameters = [p.detach() for p in module.parameters()]
+                sizes["norm of the parameters"] = nn.utils.get_total_norm(parameters)
+                if buffers:
+                    # With a variance that overflowed, batch norms would train on regardless.
+                    largest = nn.utils.get_total_norm(buffers, math.inf)
+                    sizes["largest buffer of the network"] = largest
                 project_(module)
                 # Brought over in one go: a GPU has to be waited for but once.
-                values = torch.stack([loss.detach(), norm_of_gradient, norm]).tolist()
+                values = dict(zip(sizes, torch.stack([*sizes.values()]).tolist(), strict=True))
                 _require_finite(values, step, optimizer, advice)
             learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
 
-            state.record_step(values[0], metrics)
+            state.record_step(values["loss"], metrics)
             progress.update()
             if sampler.ends_epoch(step) or state.iteration == until:
                 entry = state.record_epoch(learning_rate)
@@ -123,11 +129,10 @@ def project_(module: nn.Module) -> None:
 
 
 def _require_finite(
-    values: list[float], step: int, optimizer: torch.optim.Optimizer, advice: str
+    values: dict[str, float], step: int, optimizer: torch.optim.Optimizer, advice: str
 ) -> None:
-    """Raise DivergenceError for the first of loss, gradient and parameters that is not finite."""
-    names = ("loss", "gradient", "norm of the parameters")
-    for name, value in zip(names, values, strict=True):
+    """Raise DivergenceError for the first of the values that is not finite."""
+    for name, value in values.items():
         if not math.isfinite(value):
             raise DivergenceError(
                 f"The {name} is not finite at iteration {step + 1}. Lower learning_rate (it is "

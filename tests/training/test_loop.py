@@ -136,6 +136,22 @@ def test_loss_that_is_not_finite_ends_training_before_the_step(value):
     assert torch.equal(problem.parameters(), until_then.parameters())
 
 
+def test_variance_of_a_batch_norm_that_overflows_is_not_trained_on_with():
+    """Divided by an infinite deviation, whatever comes is 0: the loss stays finite."""
+    problem, until_then = Problem(), Problem().train(until=12)
+    sound_loss = problem.loss
+
+    def loss(step):
+        if step == 12:
+            problem.module[1].running_var.fill_(math.inf)
+        return sound_loss(step)
+
+    problem.loss = loss
+    with pytest.raises(DivergenceError, match="largest buffer of the network is not finite"):
+        problem.train()
+    assert torch.equal(problem.parameters(), until_then.parameters())
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_parameters_that_overflow_are_taken_back(optimizer):
     problem = Problem(optimizer=optimizer, learning_rate=1e30)

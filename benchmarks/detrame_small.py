@@ -1,0 +1,291 @@
+"""Does a learned metric beat a ReLU? Narrow PlainNets, on MNIST and a piece of CIFAR-10.
+
+    python benchmarks/detrame_small.py      # all of it: about half an hour on two cores
+
+A metric adds parameters, multiplications and depth to its network. So DeTraMe is compared with
+four networks of ReLUs:
+
+- twin: the same convolutions, and nothing in place of the metrics;
+- equal parameters: the twin, made as wide as it takes to have as many parameters as DeTraMe;
+- equal depth: each metric replaced by as many convolutions as it takes steps, each under a ReLU,
+  with weights of their own (and so with more parameters than DeTraMe);
+- equal depth and parameters: the same, narrowed until it has as many parameters as DeTraMe.
+
+For each of them the learning rate is chosen on a fifth of the training images of another subset,
+which the network does not see, after half the epochs. Then five seeds: each draws a subset of the
+training images (the same one for all networks), initial weights and batches. Accuracies are those
+of all 10,000 test images; a training that diverges counts as chance, 10 %. Each finished fit is in
+the JSON file at once; rows that are already there are not computed again.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from _measure import load_runs, peak_memory, save_runs
+from joblib import Parallel, delayed
+from torch import nn
+
+from skddl import DeTraMeClassifier
+from skddl.datasets import load_cifar10, load_mnist
+from skddl.nn import PlainNet
+
+HERE = Path(__file__).parent
+
+
+class Setting(NamedTuple):
+    """Data, and how long to learn them: about 630 steps each."""
+
+    load: Callable
+    image_shape: tuple[int, int, int]
+    n_images: int
+    epochs: int
+    batch_size: int
+
+
+SETTINGS = {
+    "MNIST 1K": Setting(load_mnist, (1, 28, 28), 1000, 20, 32),
+    "MNIST 10K": Setting(load_mnist, (1, 28, 28), 10_000, 4, 64),
+    "CIFAR-10 10K": Setting(load_cifar10, (3, 32, 32), 10_000, 4, 64),
+}
+# By depth: factor on the widths of 96 and 192, and number of steps of DeTraMe.
+NETWORKS = {3: (1 / 6, 3), 6: (1 / 12, 2)}
+COLUMNS = ("twin", "equal parameters", "equal depth", "equal depth and parameters", "DeTraMe")
+# Without batch norms, rates that are good with them diverge.
+RATES = {True: (0.03, 0.1, 0.3, 1.0), False: (0.01, 0.03, 0.1, 0.3)}
+SEEDS = range(5)
+SEARCH_SEED = 1000
+
+
+def convolutions(n_channels, kernel_size, *, n_steps, batch_norm):
+    """ReLU, then as many convolutions under ReLUs as a metric takes steps."""
+    layers = nn.Sequential(nn.ReLU())
+    for _ in range(n_steps):
+        padding, bias = kernel_size // 2, not batch_norm
+        layers.append(nn.Conv2d(n_channels, n_channels, kernel_size, padding=padding, bias=bias))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(n_channels))
+        layers.append(nn.ReLU())
+    return layers
+
+
+def count_parameters(depth, channels, width, activation, n_steps, batch_norm):
+    """Number of parameters of a PlainNet for 10 classes."""
+    network = PlainNet(
+        depth,
+        n_classes=10,
+        in_channels=channels,
+        activation=activation,
+        n_steps=n_steps,
+        width=width,
+        batch_norm=batch_norm,
+    )
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def make_network(column, depth, channels, batch_norm):
+    """Activation and width of a column, and its number of parameters."""
+    width, n_steps = NETWORKS[depth]
+    chain = partial(convolutions, n_steps=n_steps, batch_norm=batch_norm)
+    activation = "q-metric" if column == "DeTraMe" else chain if "depth" in column else "relu"
+    if "parameters" in column:
+        wanted = count_parameters(depth, channels, width, "q-metric", n_steps, batch_norm)
+        width = min(
+            np.arange(0.02, 0.6, 0.002),
+            key=lambda w: abs(
+                count_parameters(depth, channels, w, activation, n_steps, batch_norm) - wanted
+            ),
+        )
+    n_parameters = count_parameters(depth, channels, width, activation, n_steps, batch_norm)
+    return {"activation": activation, "width": float(width)}, n_parameters
+
+
+def make_classifier(cell, rate, seed, epochs):
+    """The classifier of a cell of the table."""
+    name, depth, batch_norm, column = cell
+    setting = SETTINGS[name]
+    options, n_parameters = make_network(column, depth, setting.image_shape[0], batch_norm)
+    classifier = DeTraMeClassifier(
+        architecture=f"plain-{depth}",
+        n_steps=NETWORKS[depth][1],
+        image_shape=setting.image_shape,
+        batch_norm=batch_norm,
+        max_epochs=epochs,
+        batch_size=setting.batch_size,
+        learning_rate=rate,
+        lr_schedule="cosine",
+        random_state=seed,
+        **options,
+    )
+    return classifier, n_parameters
+
+
+def subset(y, n_samples, seed):
+    """Numbers of training images, drawn without looking at the classes."""
+    return np.random.default_rng(seed).choice(len(y), n_samples, replace=False)
+
+
+def fit(cell, rate, seed, train, test, threads):
+    """One fit and its score on `test`, which is None where a rate is tried."""
+    torch.set_num_threads(threads)
+    name, depth, batch_norm, column = cell
+    setting = SETTINGS[name]
+    epochs = setting.epochs
+    X, y = train
+    rows = subset(y, setting.n_images, seed)
+    if test is None:
+        held_out, rows = np.split(rows, [len(rows) // 5])
+        test, epochs = (X[held_out], y[held_out]), epochs // 2
+    classifier, n_parameters = make_classifier(cell, rate, seed, epochs)
+    start = time.perf_counter()
+    try:
+        classifier.fit(X[rows], y[rows])
+        diverged = False
+    except ValueError as error:
+        if "not finite" not in str(error):
+            raise
+        diverged = True
+    seconds = time.perf_counter() - start
+    return {
+        "setting": name,
+        "depth": depth,
+        "batch_norm": batch_norm,
+        "column": column,
+        "seed": seed,
+        "rate": rate,
+        "n_parameters": n_parameters,
+        "accuracy": 0.1 if diverged else classifier.score(*test),
+        "diverged": diverged,
+        "seconds_per_epoch": seconds / epochs,
+        "loss": float(np.mean(classifier.loss_curve_[-10:])) if classifier.loss_curve_ else None,
+    }
+
+
+def cell_of(run):
+    """Where a run belongs in the table."""
+    return run["setting"], run["depth"], run["batch_norm"], run["column"]
+
+
+def best_rate(runs, cell):
+    """The rate with the best score on the images held out."""
+    tried = [r for r in runs if r["seed"] == SEARCH_SEED and cell_of(r) == cell]
+    return max(tried, key=lambda r: (not r["diverged"], r["accuracy"]))["rate"]
+
+
+def measure_memory(cell):
+    """Megabytes that a training step takes, batch 128, beyond the network itself."""
+    shape = SETTINGS[cell[0]].image_shape
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(256, size=(256, *shape)).astype(np.uint8), np.arange(256) % 10
+    classifier, _ = make_classifier(cell, rate=1e-3, seed=0, epochs=1)
+    network = classifier.fit(X, y).module_.train()
+    x, target = torch.from_numpy(X[:128]).float().flatten(1), torch.from_numpy(y[:128])
+
+    def step():
+        network.zero_grad()
+        nn.functional.cross_entropy(network(x), target).backward()
+
+    step()
+    return peak_memory(step) / 1e6
+
+
+def run_all(tasks, runs, path, data, arguments):
+    """Compute what is not there yet, in parallel; each result is written at once."""
+    done = {(cell_of(r), r["rate"], r["seed"]) for r in runs}
+    calls = []
+    for cell, rate, seed in tasks:
+        if (cell, rate, seed) not in done:
+            train, test = data[SETTINGS[cell[0]].load]
+            test = None if seed == SEARCH_SEED else test
+            calls.append(delayed(fit)(cell, rate, seed, train, test, arguments.threads))
+    parallel = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")
+    for run in parallel(calls):
+        runs.append(run)
+        save_runs(path, runs)
+        print(
+            {
+                key: run[key]
+                for key in (
+                    "setting",
+                    "depth",
+                    "batch_norm",
+                    "column",
+                    "rate",
+                    "seed",
+                    "accuracy",
+                    "diverged",
+                )
+            },
+            flush=True,
+        )
+
+
+def print_tables(runs, memory):
+    """Accuracies, then what they cost, in Markdown."""
+    cells = [
+        cell for cell in memory if any(cell_of(r) == cell and r["seed"] in SEEDS for r in runs)
+    ]
+    print("\n| data | layers | batch norm | " + " | ".join(COLUMNS) + " |")
+    print("|---|---|---|" + "---|" * len(COLUMNS))
+    for row in dict.fromkeys(cell[:3] for cell in cells):
+        shown = []
+        for column in COLUMNS:
+            of_cell = [r for r in runs if cell_of(r) == (*row, column) and r["seed"] in SEEDS]
+            accuracy = 100 * np.array([r["accuracy"] for r in of_cell])
+            diverged = sum(r["diverged"] for r in of_cell)
+            note = f", {diverged} diverged" if diverged else ""
+            spread = f" ± {accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
+            shown.append(f"{accuracy.mean():.1f}{spread}{note}" if of_cell else "not run")
+        print(f"| {row[0]} | {row[1]} | {'yes' if row[2] else 'no'} | " + " | ".join(shown) + " |")
+    print(
+        "\n| data | layers | batch norm | network | learning rate | parameters "
+        "| seconds per epoch | peak memory, MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for cell in cells:
+        of_cell = [r for r in runs if cell_of(r) == cell and r["seed"] in SEEDS]
+        seconds = np.median([r["seconds_per_epoch"] for r in of_cell])
+        print(
+            f"| {cell[0]} | {cell[1]} | {'yes' if cell[2] else 'no'} | {cell[3]} "
+            f"| {of_cell[0]['rate']} | {of_cell[0]['n_parameters']:,} | {seconds:.2f} "
+            f"| {memory[cell]:.1f} |"
+        )
+
+
+def main():
+    """Choose the rates, run the seeds, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--depths", nargs="+", type=int, choices=[3, 6], default=[3, 6])
+    parser.add_argument("--jobs", type=int, default=2, help="fits at a time")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each fit")
+    parser.add_argument("--data-home", help="folder of the data sets (default: SKDDL_DATA)")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "detrame_small.json")
+    arguments = parser.parse_args()
+
+    start = time.perf_counter()
+    data = {
+        load: [
+            load(arguments.data_home, subset=part, return_X_y=True) for part in ("train", "test")
+        ]
+        for load in {SETTINGS[name].load for name in arguments.settings}
+    }
+    runs = load_runs(arguments.output)
+    cells = list(product(arguments.settings, arguments.depths, (True, False), COLUMNS))
+    search = [(cell, rate, SEARCH_SEED) for cell in cells for rate in RATES[cell[2]]]
+    run_all(search, runs, arguments.output, data, arguments)
+    # Seed by seed: the networks of a row are measured side by side.
+    seeds = [(cell, best_rate(runs, cell), seed) for seed in SEEDS for cell in cells]
+    run_all(seeds, runs, arguments.output, data, arguments)
+    print_tables(runs, {cell: measure_memory(cell) for cell in cells})
+    print(f"\n{(time.perf_counter() - start) / 60:.0f} minutes, wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
