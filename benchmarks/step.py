@@ -4,8 +4,9 @@
 
 One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) split into
 its parts, beside the step of the same features under a linear classifier; then `sparse_encode`
-beside SPAMS called directly and scikit-learn's `sparse_encode`. All in one run, repeated in turns:
-the medians of the ratios are what to quote.
+beside SPAMS called directly and scikit-learn's `sparse_encode`; then steps of DeTraMe networks
+beside those of their ReLU twins, and beside the ratio of their multiply-adds. All in one run,
+repeated in turns: the medians of the ratios are what to quote.
 """
 
 import argparse
@@ -19,14 +20,15 @@ import sklearn.decomposition
 import torch
 from _measure import median_ratio, medians
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from skddl.datasets import load_mnist
 from skddl.dictionary import class_dictionary
-from skddl.nn import LeNetFeatures, SparseCode
+from skddl.nn import LeNetFeatures, PlainNet, SparseCode
 from skddl.nn.task_driven import TaskDrivenNetwork
 from skddl.preprocessing import SampleNormalizer
 from skddl.sparse_coding import kkt_residual, sparse_encode
-from skddl.training import make_optimizer
+from skddl.training import make_optimizer, project_
 
 try:
     import spams
@@ -35,6 +37,12 @@ except ImportError:
 
 HERE = Path(__file__).parent
 BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
+# Depth, width, steps and batch of the DeTraMe networks.
+NETWORKS = {
+    "PlainNet 3, a sixth of the width, 3 steps": (3, 1 / 6, 3, 128),
+    "PlainNet 3, 5 steps": (3, 1.0, 5, 128),
+    "PlainNet 9, 2 steps": (9, 1.0, 2, 32),
+}
 
 
 def load_images(data_home):
@@ -182,6 +190,76 @@ def time_encode(inputs, network, device, repeats):
     return results
 
 
+def make_steps(network, images, target):
+    """A training step and an inference step of a network."""
+    # A rate near zero: the steps cost what they cost, and every repeat sees the same.
+    optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30, momentum=0.9)
+    fixed = copy.deepcopy(network).eval()
+
+    def training():
+        loss = nn.functional.cross_entropy(network(images), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        project_(network)
+
+    def inference():
+        with torch.no_grad():
+            fixed(images)
+
+    return {"training": training, "inference": inference}
+
+
+def time_networks(device, repeats):
+    """Training and inference steps of DeTraMe networks over those of their twins."""
+    torch.manual_seed(0)
+    results = []
+    for name, (depth, width, n_steps, batch) in NETWORKS.items():
+        images = torch.randn(batch, 3, 32, 32, device=device)
+        target = torch.randint(10, (batch,), device=device)
+        options: dict[str, Any] = {"width": width, "n_steps": n_steps, "batch_norm": True}
+        functions, multiply_adds = {}, {}
+        for activation in ("relu", "q-metric"):
+            network = PlainNet(depth, n_classes=10, activation=activation, **options).to(device)
+            for step, function in make_steps(network, images, target).items():
+                functions[step, activation] = function
+                with FlopCounterMode(display=False) as counter:
+                    function()
+                multiply_adds[step, activation] = counter.get_total_flops() // 2
+        median, seconds = medians(functions, repeats, device, warm_up=2)
+        for step in ("training", "inference"):
+            ours, twin = (step, "q-metric"), (step, "relu")
+            time_ratio = median_ratio(seconds, ours, twin)
+            of_work = multiply_adds[ours] / multiply_adds[twin]
+            results.append(
+                {
+                    "network": name,
+                    "batch": batch,
+                    "step": step,
+                    "milliseconds": 1e3 * median[ours],
+                    "milliseconds of the twin": 1e3 * median[twin],
+                    "time over twin": time_ratio,
+                    "multiply-adds over twin": of_work,
+                    "time over multiply-adds": time_ratio / of_work,
+                }
+            )
+    return results
+
+
+def print_networks(results):
+    """What `time_networks` found, in Markdown."""
+    print(
+        "\n| DeTraMe network | step | ms | ms, twin | time over twin | multiply-adds over twin "
+        "| time over multiply-adds |\n|---|---|---|---|---|---|---|"
+    )
+    for row in results:
+        print(
+            f"| {row['network']}, batch {row['batch']} | {row['step']} | {row['milliseconds']:.1f} "
+            f"| {row['milliseconds of the twin']:.1f} | {row['time over twin']:.2f} "
+            f"| {row['multiply-adds over twin']:.2f} | {row['time over multiply-adds']:.2f} |"
+        )
+
+
 def main():
     """Time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -206,6 +284,7 @@ def main():
         },
         "step": time_step(network, X, y, device, arguments.repeats),
         "encode": time_encode(inputs, network, device, arguments.repeats),
+        "networks": time_networks(device, max(3, arguments.repeats // 3)),
     }
     print(", ".join(f"{key}: {value}" for key, value in result["setting"].items()), "\n")
     print("| part of a TDDL-CNN step | milliseconds |\n|---|---|")
@@ -219,6 +298,7 @@ def main():
         for name in ("skddl over spams", "scikit-learn over skddl", "kkt residual"):
             if name in row:
                 print(f"  {name}: {row[name]:.3g}")
+    print_networks(result["networks"])
     path = arguments.output or HERE / "results" / f"step-{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

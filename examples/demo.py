@@ -1,4 +1,4 @@
-"""Task-driven dictionary learning on scikit-learn's digits, beside what one would use otherwise.
+"""Supervised dictionary learning on scikit-learn's digits, beside what one would use otherwise.
 
     python examples/demo.py [--output FOLDER]
 
@@ -9,6 +9,7 @@ three figures.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -22,7 +23,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from skddl import OnlineDictionaryLearning, SampleNormalizer, TaskDrivenDictionaryClassifier
+from skddl import (
+    ConvNetClassifier,
+    DeTraMeClassifier,
+    OnlineDictionaryLearning,
+    SampleNormalizer,
+    TaskDrivenDictionaryClassifier,
+)
 
 TASK_DRIVEN = "TDDL-LIN (skddl)"
 
@@ -33,11 +40,19 @@ def make_models():
     unsupervised = MiniBatchDictionaryLearning(
         100, alpha=0.05, max_iter=5, transform_algorithm="lasso_lars", random_state=0
     )
+    images: dict[str, Any] = {
+        "architecture": "plain-3",
+        "image_shape": (1, 8, 8),
+        "width": 0.25,
+        "max_epochs": 50,
+    }
     steps = {
         TASK_DRIVEN: [TaskDrivenDictionaryClassifier(random_state=0)],
         "TDDL-CNN (skddl)": [
             TaskDrivenDictionaryClassifier(features="lenet", image_shape=(1, 8, 8), random_state=0)
         ],
+        "DeTraMe, PlainNet 3 (skddl)": [DeTraMeClassifier(**images, random_state=0)],
+        "its ReLU twin (skddl)": [ConvNetClassifier(**images, random_state=0)],
         "logistic regression": [LogisticRegression(C=10, max_iter=1000)],
         "RBF SVM": [SVC(C=10)],
         "dictionary learning + logistic regression": [

@@ -12,7 +12,12 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from skddl import OnlineDictionaryLearning, SampleNormalizer
+from skddl import (
+    ConvNetClassifier,
+    DeTraMeClassifier,
+    OnlineDictionaryLearning,
+    SampleNormalizer,
+)
 
 from .task_driven.data import quick
 
@@ -31,6 +36,38 @@ def test_grid_search_in_two_processes_finds_what_one_finds():
     np.testing.assert_array_equal(in_two, in_one)
     assert searches[0].best_score_ > 0.9
     np.testing.assert_array_equal(searches[0].predict_proba(X), searches[1].predict_proba(X))
+
+
+def test_grid_search_over_architecture_activation_and_number_of_steps():
+    model = DeTraMeClassifier(
+        20, image_shape=(1, 8, 8), width=0.1, max_epochs=15, batch_size=20, random_state=0
+    )
+    grid = {
+        "architecture": ["dense", "plain-3"],
+        "activation": ["q-metric", "relu"],
+        "n_steps": [1, 3],
+    }
+    searches = [GridSearchCV(model, grid, cv=2, n_jobs=n_jobs).fit(X, y) for n_jobs in (2, 1)]
+    in_two, in_one = (search.cv_results_ for search in searches)
+    np.testing.assert_array_equal(in_two["mean_test_score"], in_one["mean_test_score"])
+    scores = {
+        tuple(params.values()): score
+        for params, score in zip(in_one["params"], in_one["mean_test_score"], strict=True)
+    }
+    for architecture in grid["architecture"]:
+        # ReLUs take no steps; metrics do.
+        assert scores["relu", architecture, 1] == scores["relu", architecture, 3]
+    assert searches[0].best_score_ > 0.9
+    assert searches[0].best_estimator_.score(X, y) > 0.95
+
+
+@pytest.mark.parametrize("estimator", [ConvNetClassifier, DeTraMeClassifier])
+def test_networks_in_a_pipeline(estimator):
+    network = estimator(30, max_epochs=30, batch_size=20, random_state=0)
+    assert cross_val_score(make_pipeline(SampleNormalizer(), network), X, y, cv=3).min() > 0.85
+    # Their features may feed something else.
+    model = make_pipeline(network, LogisticRegression(max_iter=500))
+    assert cross_val_score(model, X, y, cv=3).min() > 0.85
 
 
 def test_cross_validation():

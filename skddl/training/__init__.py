@@ -4,7 +4,7 @@ from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
-from ._loop import DivergenceError, train
+from ._loop import DivergenceError, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState
@@ -23,5 +23,6 @@ __all__ = [
     "inverse_time",
     "make_optimizer",
     "over_training",
+    "project_",
     "train",
 ]

@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from skddl.nn import MLP, LeNet, PlainNet, QMetricReLU, ResNet
+from skddl.training import project_
 
 
 def count(module):
@@ -234,8 +235,6 @@ def test_gradients_reach_every_parameter(make_network):
 
 
 def test_metrics_are_projected_wherever_they_are(make_network):
-    from skddl.training._loop import project_
-
     network = make_network()
     for parameter in network.parameters():
         nn.init.normal_(parameter)
