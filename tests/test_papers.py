@@ -1,10 +1,12 @@
 """A small, seeded piece of each table of the papers; the benchmarks run the whole."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -25,3 +27,116 @@ def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, m
     written = path.stat().st_mtime_ns
     subprocess.run(command, check=True, capture_output=True)  # finds nothing left to do
     assert path.stat().st_mtime_ns == written
+
+
+@pytest.fixture
+def cifar_home(tmp_path):
+    """Files of the format of CIFAR-10 that hold 60 images for training and 20 for testing."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, n in [(f"data_batch_{i}", 12) for i in range(1, 6)] + [("test_batch", 20)]:
+        labels, pixels = np.arange(n) % 10, rng.integers(256, size=(n, 3072))
+        np.column_stack([labels, pixels]).astype(np.uint8).tofile(folder / f"{name}.bin")
+    return tmp_path
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Run a benchmark in this process, and return what it printed."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        importlib.import_module(name).main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_cell_of_table_1_of_paper_2_on_a_few_images(tmp_path, cifar_home, run_script):
+    path = tmp_path / "table1.json"
+    arguments = [
+        *("--networks", "plain-3", "resnet-8", "--seeds", 3, "--epochs", 2, "--device", "cpu"),
+        *("--batch-norm", "yes", "no", "--data-home", cifar_home, "--output", path),
+    ]
+    printed = run_script("table1_cifar", *arguments)
+    runs = json.loads(path.read_text())["runs"]
+    found = {(r["network"], r["activation"], r["batch_norm"]): r["n_parameters"] for r in runs}
+    assert len(runs) == len(found) == 8
+    assert found["plain-3", "relu", False] == 170_698
+    assert found["plain-3", "q-metric", False] == 585_994
+    assert all(len(r["loss"]) == 2 and r["seed"] == 3 and not r["diverged"] for r in runs)
+    # What was run stands beside the paper's; all else says that it was not run.
+    table = {
+        line.split("|")[1].strip(): line.split("|")[2:-1]
+        for line in printed.splitlines()
+        if line.startswith("| cifar")
+    }
+    assert len(table) == 16
+    assert table["cifar10 plain-3"][0].strip() == "35.14 ± 4.94"
+    assert table["cifar10 plain-3"][3].strip() == "88.51 ± 0.17 (5)"
+    for network, cells in table.items():
+        was_run = network in ("cifar10 plain-3", "cifar10 resnet-8")
+        for position in (1, 2, 4, 5):
+            assert ("not run" in cells[position]) != was_run
+    assert "A trial" in printed
+    written = path.stat().st_mtime_ns
+    run_script("table1_cifar", *arguments)  # finds nothing left to do
+    assert path.stat().st_mtime_ns == written
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_cell_that_was_cut_goes_on_where_it_stopped(
+    tmp_path, cifar_home, run_script, monkeypatch
+):
+    monkeypatch.setattr("skddl.training._checkpoint._SECONDS_BETWEEN", 0.0)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("table1_cifar")
+    stop_at = None
+
+    class Stopping(script.DeTraMeClassifier):
+        def _make_loss(self):
+            compute_loss = super()._make_loss()
+
+            def stop(batch):
+                if self._training.iteration == stop_at:
+                    raise KeyboardInterrupt
+                return compute_loss(batch)
+
+            return stop
+
+    monkeypatch.setattr(script, "DeTraMeClassifier", Stopping)
+
+    def run(name):
+        path = tmp_path / f"{name}.json"
+        printed = run_script(
+            "table1_cifar",
+            *("--networks", "plain-3", "--activations", "q-metric", "--epochs", 4),
+            *("--data-home", cifar_home, "--output", path, "--device", "cpu", "--minutes", 60),
+        )
+        return printed, json.loads(path.read_text())["runs"] if path.exists() else []
+
+    _, (expected,) = run("at_once")
+    for stop_at in (1, 3):
+        printed, runs = run("in_pieces")
+        assert f"stopped after {stop_at} of 4 steps; call again" in printed
+        assert not runs
+    stop_at = 0  # if it started anew, it would stop there
+    _, (result,) = run("in_pieces")
+    assert result["loss"] == expected["loss"]
+    assert result["accuracy"] == expected["accuracy"]
+
+
+def test_table_2_of_paper_2_on_a_few_images(tmp_path, run_script):
+    path = tmp_path / "table2.json"
+    printed = run_script(
+        "table2",
+        *("--images", 10, "--repeats", 1, "--device", "cpu"),
+        *("--table1", tmp_path / "none.json", "--output", path),
+    )
+    sizes = {r["network"]: r["n_parameters"] for r in json.loads(path.read_text())["networks"]}
+    assert round(sizes["DeTraMe-Net 12"] / 1e6, 1) == 2.4
+    assert round(sizes["DeTraMe-Net 9"] / 1e6, 1) == 3.0
+    assert "| DeTraMe-Net 12, paper | 2.4M | 0.1605 | 3.52e-04 |" in printed
+    assert printed.count("not run") == 4
