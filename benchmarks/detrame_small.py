@@ -12,7 +12,8 @@ four networks of ReLUs:
 - equal depth and parameters: the same, narrowed until it has as many parameters as DeTraMe.
 
 For each of them the learning rate is chosen on a fifth of the training images of another subset,
-which the network does not see, after half the epochs. Then five seeds: each draws a subset of the
+which the network does not see, after half the epochs: rates from 0.001 to 3 in steps of about 3,
+until the best has a worse one on either side. Then five seeds: each draws a subset of the
 training images (the same one for all networks), initial weights and batches. Accuracies are those
 of all 10,000 test images; a training that diverges counts as chance, 10 %. Each finished fit is in
 the JSON file at once; rows that are already there are not computed again.
@@ -57,8 +58,9 @@ SETTINGS = {
 # By depth: factor on the widths of 96 and 192, and number of steps of DeTraMe.
 NETWORKS = {3: (1 / 6, 3), 6: (1 / 12, 2)}
 COLUMNS = ("twin", "equal parameters", "equal depth", "equal depth and parameters", "DeTraMe")
-# Without batch norms, rates that are good with them diverge.
-RATES = {True: (0.03, 0.1, 0.3, 1.0), False: (0.01, 0.03, 0.1, 0.3)}
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+# With and without batch norms.
+FIRST_RATE = {True: 0.1, False: 0.03}
 SEEDS = range(5)
 SEARCH_SEED = 1000
 
@@ -172,10 +174,27 @@ def cell_of(run):
     return run["setting"], run["depth"], run["batch_norm"], run["column"]
 
 
-def best_rate(runs, cell):
+def search(cell, known, train, threads):
+    """Fits with other rates until the best has a worse one on either side; the new ones.
+
+    `known` are those of an earlier call.
+    """
+    runs = {run["rate"]: run for run in known}
+    new = []
+    best = RATES.index(FIRST_RATE[cell[2]])
+    while True:
+        for position in (best, best - 1, best + 1):
+            if 0 <= position < len(RATES) and (rate := RATES[position]) not in runs:
+                runs[rate] = fit(cell, rate, SEARCH_SEED, train, None, threads)
+                new.append(runs[rate])
+        if (found := RATES.index(best_rate([*runs.values()]))) == best:
+            return new
+        best = found
+
+
+def best_rate(runs):
     """The rate with the best score on the images held out."""
-    tried = [r for r in runs if r["seed"] == SEARCH_SEED and cell_of(r) == cell]
-    return max(tried, key=lambda r: (not r["diverged"], r["accuracy"]))["rate"]
+    return max(runs, key=lambda run: (not run["diverged"], run["accuracy"]))["rate"]
 
 
 def measure_memory(cell):
@@ -195,35 +214,13 @@ def measure_memory(cell):
     return peak_memory(step) / 1e6
 
 
-def run_all(tasks, runs, path, data, arguments):
-    """Compute what is not there yet, in parallel; each result is written at once."""
-    done = {(cell_of(r), r["rate"], r["seed"]) for r in runs}
-    calls = []
-    for cell, rate, seed in tasks:
-        if (cell, rate, seed) not in done:
-            train, test = data[SETTINGS[cell[0]].load]
-            test = None if seed == SEARCH_SEED else test
-            calls.append(delayed(fit)(cell, rate, seed, train, test, arguments.threads))
-    parallel = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")
-    for run in parallel(calls):
+def keep(results, runs, path):
+    """Take note of runs as they come, in the file at once."""
+    for run in results:
         runs.append(run)
         save_runs(path, runs)
-        print(
-            {
-                key: run[key]
-                for key in (
-                    "setting",
-                    "depth",
-                    "batch_norm",
-                    "column",
-                    "rate",
-                    "seed",
-                    "accuracy",
-                    "diverged",
-                )
-            },
-            flush=True,
-        )
+        shown = ("setting", "depth", "batch_norm", "column", "rate", "seed", "accuracy", "diverged")
+        print({key: run[key] for key in shown}, flush=True)
 
 
 def print_tables(runs, memory):
@@ -278,11 +275,27 @@ def main():
     }
     runs = load_runs(arguments.output)
     cells = list(product(arguments.settings, arguments.depths, (True, False), COLUMNS))
-    search = [(cell, rate, SEARCH_SEED) for cell in cells for rate in RATES[cell[2]]]
-    run_all(search, runs, arguments.output, data, arguments)
+    parallel = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")
+
+    def tried(cell):
+        return [r for r in runs if cell_of(r) == cell and r["seed"] == SEARCH_SEED]
+
+    searches = (
+        delayed(search)(cell, tried(cell), data[SETTINGS[cell[0]].load][0], arguments.threads)
+        for cell in cells
+    )
+    for results in parallel(searches):
+        keep(results, runs, arguments.output)
+    done = {(cell_of(r), r["rate"], r["seed"]) for r in runs}
+    rates = {cell: best_rate(tried(cell)) for cell in cells}
     # Seed by seed: the networks of a row are measured side by side.
-    seeds = [(cell, best_rate(runs, cell), seed) for seed in SEEDS for cell in cells]
-    run_all(seeds, runs, arguments.output, data, arguments)
+    fits = [
+        delayed(fit)(cell, rates[cell], seed, *data[SETTINGS[cell[0]].load], arguments.threads)
+        for seed in SEEDS
+        for cell in cells
+        if (cell, rates[cell], seed) not in done
+    ]
+    keep(parallel(fits), runs, arguments.output)
     print_tables(runs, {cell: measure_memory(cell) for cell in cells})
     print(f"\n{(time.perf_counter() - start) / 60:.0f} minutes, wrote {arguments.output}")
 
