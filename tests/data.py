@@ -1,6 +1,9 @@
 """Small digits for the tests of estimators, and what they compare."""
 
+import tracemalloc
+
 import numpy as np
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from skddl import SampleNormalizer
@@ -24,3 +27,24 @@ def assert_same_model(first, second):
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def peak_of_learning_a_memmap(model, folder, shape):
+    """Bytes that numpy holds at most while `model` learns bytes from a file and predicts them.
+
+    Fails if the model is not the same as from memory.
+    """
+    rng = np.random.default_rng(0)
+    np.save(folder / "X.npy", rng.integers(0, 256, size=shape).astype(np.uint8))
+    labels = rng.integers(0, 2, size=shape[0])
+    samples = np.load(folder / "X.npy", mmap_mode="r")
+    model.fit(samples[:100], labels[:100])  # imports and caches are not what is measured
+    tracemalloc.start()
+    try:
+        model.fit(samples, labels)
+        model.predict(samples)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_same_model(model, clone(model).fit(np.array(samples), labels))
+    return peak

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import tracemalloc
 
 import joblib
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 
 from skddl import _base
-from tests.data import assert_same_model, small_digits
+from tests.data import assert_same_model, peak_of_learning_a_memmap, small_digits
 
 from .data import KINDS, SHAPE, quick, quick_twin
 
@@ -145,25 +144,11 @@ def test_lenet_learns_images():
 
 @pytest.mark.parametrize("shape", [(3000, 400), (3000, 1, 20, 20)])
 def test_a_read_only_memmap_is_never_copied_whole(tmp_path, shape):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "X.npy"
-    np.save(path, rng.integers(0, 256, size=shape).astype(np.uint8))
-    labels = rng.integers(0, 2, size=3000)
-    samples = np.load(path, mmap_mode="r")
     model = quick(hidden_layer_sizes=4, max_epochs=1, batch_size=300)
-    model.fit(samples[:100], labels[:100])  # imports and caches are not what is measured
-    tracemalloc.start()
-    try:
-        model.fit(samples, labels)
-        model.predict(samples)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    peak = peak_of_learning_a_memmap(model, tmp_path, shape)
     # A batch of 1,000 in float64, for mean and variance, is 3.2 MB, of which numpy holds a few.
     # A copy of all in float64 would be 9.6 MB, and there would be a few of those.
     assert peak < 17e6
-    in_memory = quick(hidden_layer_sizes=4, max_epochs=1, batch_size=300)
-    assert_same_model(model, in_memory.fit(np.array(samples), labels))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
