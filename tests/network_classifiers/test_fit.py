@@ -371,6 +371,8 @@ def test_mixed_precision_computes_in_bfloat16_and_keeps_float32():
 
 
 @pytest.mark.slow
+# torch's compiler imports what torch calls deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_compiled_training_is_the_same_training(kind):
     models = [
         quick(kind, compile=flag, dtype="float64", max_epochs=1).fit(X, y) for flag in (False, True)
