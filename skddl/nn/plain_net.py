@@ -177,7 +177,7 @@ class PlainNet(FeatureClassifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of shape (n, n_classes) of images of shape (n, in_channels, H, W)."""
-        if min(x.shape[2:]) < self.min_image_size:
+        if x.ndim == 4 and min(x.shape[2:]) < self.min_image_size:
             raise ValueError(
                 f"Images of shape {tuple(x.shape[1:])} are too small for this network: height and "
                 f"width must be at least {self.min_image_size}."

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from numbers import Integral
 from typing import Self
 
 import torch
@@ -113,9 +114,9 @@ class QMetricReLU(nn.Module):
             ("n_steps", n_steps),
             ("max_steps", max_steps),
         ):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}.")
-        if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 == 0):
+            if not isinstance(number, Integral) or number < 1:
+                raise ValueError(f"{name} must be an int of at least 1, got {number!r}.")
+        if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 != 1):
             raise ValueError(f"kernel_size must be None or odd, got {kernel_size}.")
         if tol is not None and not tol > 0:
             raise ValueError(f"tol must be None or positive, got {tol}.")

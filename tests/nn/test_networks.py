@@ -290,7 +290,10 @@ def test_dense_network_without_hidden_layers_is_linear():
         (lambda: PlainNet(3, n_classes=3, dropout=(0.0, 1.0)), r"dropout must be two rates in \["),
         (lambda: ResNet(8, n_classes=3, dropout=(0.0,)), r"dropout must be two rates in \["),
         (lambda: PlainNet(3, n_classes=3, width=0.0), "width must be positive, got 0.0"),
-        (lambda: PlainNet(3, n_classes=3, n_steps=0), "n_steps must be at least 1, got 0"),
+        (
+            lambda: PlainNet(3, n_classes=3, n_steps=0),
+            "n_steps must be an int of at least 1, got 0",
+        ),
         (lambda: MLP(3, (4, 0), n_classes=3), "hidden_layer_sizes must be at least 1"),
     ],
 )

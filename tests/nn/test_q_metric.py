@@ -466,11 +466,13 @@ def test_inputs_of_a_wrong_shape_are_refused(kernel_size, shape):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_channels": 0}, "n_channels must be at least 1, got 0"),
+        ({"n_channels": 0}, "n_channels must be an int of at least 1, got 0"),
+        ({"n_steps": 2.5}, "n_steps must be an int of at least 1, got 2.5"),
+        ({"kernel_size": 2.5}, "kernel_size must be None or odd, got 2.5"),
         ({"kernel_size": 2}, "kernel_size must be None or odd, got 2"),
         ({"kernel_size": -1}, "kernel_size must be None or odd, got -1"),
-        ({"n_steps": 0}, "n_steps must be at least 1, got 0"),
-        ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+        ({"n_steps": 0}, "n_steps must be an int of at least 1, got 0"),
+        ({"max_steps": 0}, "max_steps must be an int of at least 1, got 0"),
         ({"tol": 0.0}, "tol must be None or positive, got 0"),
         ({"tol": float("nan")}, "tol must be None or positive, got nan"),
         ({"damping": 0.0}, "damping must be in"),
