@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skddl.datasets import load_mnist
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -126,6 +128,30 @@ def test_a_cell_that_was_cut_goes_on_where_it_stopped(
     _, (result,) = run("in_pieces")
     assert result["loss"] == expected["loss"]
     assert result["accuracy"] == expected["accuracy"]
+
+
+@pytest.mark.slow
+def test_metrics_beat_relus_where_depth_is_scarce_and_not_where_it_is_equal(
+    mnist_home, monkeypatch
+):
+    """One seed of the first row of the small study: 1,000 images, 3 layers, batch norms."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("detrame_small")
+    train, test = (
+        load_mnist(mnist_home, subset=part, return_X_y=True) for part in ("train", "test")
+    )
+    rates = {"twin": 1.0, "equal parameters": 1.0, "equal depth": 0.3, "DeTraMe": 0.1}
+    runs = {
+        column: script.fit(("MNIST 1K", 3, True, column), rate, 0, train, test, threads=1)
+        for column, rate in rates.items()
+    }
+    accuracy = {column: run["accuracy"] for column, run in runs.items()}
+    for column in ("twin", "equal parameters"):
+        assert accuracy["DeTraMe"] > accuracy[column] + 0.05
+    assert accuracy["equal depth"] > accuracy["DeTraMe"]
+    sizes = {column: run["n_parameters"] for column, run in runs.items()}
+    assert sizes["equal parameters"] == pytest.approx(sizes["DeTraMe"], rel=0.02)
+    assert sizes["twin"] < 0.5 * sizes["DeTraMe"] < 0.5 * sizes["equal depth"]
 
 
 def test_table_2_of_paper_2_on_a_few_images(tmp_path, run_script):
