@@ -137,15 +137,24 @@ class Samples:
         Of the tensors.
     divisor : float
         By which the values are divided: that of bytes brings them to [0, 1].
+    reread : bool, default=False
+        Whether rows are asked for again and again, so that it pays to keep them on a GPU.
     """
 
     def __init__(
-        self, X: NDArray[Any], device: torch.device, dtype: torch.dtype, divisor: float
+        self,
+        X: NDArray[Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        divisor: float,
+        *,
+        reread: bool = False,
     ) -> None:
         self.X = X
         self.device = device
         self.dtype = dtype
         self.divisor = divisor
+        self.reread = reread
 
     def on(self, device: str) -> "Samples":
         """The same samples, to be handed out on another device."""
@@ -154,30 +163,31 @@ class Samples:
     @cached_property
     def resident(self) -> Tensor | None:
         """All samples as they are, on the device, if that is a GPU with room for them."""
-        if _is_on_disk(self.X) or self.X.dtype not in _RESIDENT_TYPES:
+        if not self.reread or _is_on_disk(self.X) or self.X.dtype not in _RESIDENT_TYPES:
             return None
         if self.X.nbytes > _memory_for_samples(self.device):
             return None
-        return torch.from_numpy(np.require(self.X, requirements="W")).to(self.device)
+        return torch.from_numpy(np.require(self.X, requirements=("C", "W"))).to(self.device)
 
     @property
     def inference_batch(self) -> int:
         """Samples to pass through a network at a time when nothing is learned."""
+        if self.device.type == "cuda":
+            return _INFERENCE_SAMPLES
         return min(_INFERENCE_SAMPLES, max(1, _INFERENCE_VALUES // self.X.shape[1]))
 
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Tensor:
+    def __getitem__(self, rows: NDArray[np.intp]) -> Tensor:
         if self.resident is None:
             # A copy: torch warns of views on memory that is not writable, and knows fewer types.
             with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
                 chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
             batch = torch.from_numpy(chosen).to(self.device)
         else:
-            index = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
-            batch = self.resident[index].to(self.dtype)
-        return batch / self.divisor
+            batch = self.resident[torch.from_numpy(rows).to(self.device)].to(self.dtype)
+        return batch if self.divisor == 1 else batch / self.divisor
 
 
 def apply_in_batches(
@@ -209,9 +219,14 @@ def _memory_for_samples(device: torch.device) -> int:
 def range_error(dtype: torch.dtype) -> ValueError:
     """The error of samples that are too large or too small for the type of a network."""
     return ValueError(
-        f"The samples do not fit into dtype={str(dtype).removeprefix('torch.')!r}: they become "
-        "infinite or zero. Scale them, for example with SampleNormalizer."
+        f"The samples do not fit into dtype={dtype_name(dtype)!r}: they become infinite or zero. "
+        "Scale them, for example with SampleNormalizer."
     )
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As the parameter `dtype` has it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:
@@ -238,6 +253,21 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
             with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+@contextmanager
+def deterministic_convolutions(device: torch.device) -> Iterator[None]:
+    """On a GPU, only algorithms of convolutions that give the same bits in each run."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from ._base import (
     Samples,
     TorchEstimator,
     apply_in_batches,
+    deterministic_convolutions,
     refuse_changes,
     seeded_torch,
     unchanged_on_error,
@@ -73,6 +74,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         """What may help if training diverges, beside a lower learning rate."""
         raise NotImplementedError
 
+    def _check_combinations(self) -> None:
+        """Raise ValueError for parameters that are not valid together, or inside."""
+
     def _draws_while_training(self) -> bool:
         """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
@@ -84,7 +88,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn features, dictionary and classifier.
+        """Learn the network, its classifier included, from labelled samples.
 
         Parameters
         ----------
@@ -137,8 +141,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     ) -> Self:
         """Go on learning: one pass over `X` in mini-batches.
 
-        The first call also makes the start, from its samples alone; the schedule of the learning
-        rate goes on from call to call. Nothing is held out: `early_stopping` is for `fit`.
+        The first call also makes the start, from its samples alone. The learning rate of Algorithm
+        1 (`t0`) goes on falling from call to call; with an `lr_schedule` it stays as it is. Nothing
+        is held out: `early_stopping` is for `fit`.
 
         Parameters
         ----------
@@ -266,7 +271,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             class_weight=self.class_weight,
             of_fit=of_fit,
         )
-        samples = Samples(X, self._torch_device(), getattr(torch, self.dtype), self._divisor)
+        samples = Samples(
+            X, self._torch_device(), getattr(torch, self.dtype), self._divisor, reread=True
+        )
         return TrainingData(
             samples=samples,
             input_shape=self._image_shape or X.shape[1:],
@@ -296,6 +303,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
 
     def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
         """Have a model to train: a new one, or the present one."""
+        self._check_combinations()
         if not goes_on:
             self.classes_ = data.classes
             try:
@@ -336,13 +344,16 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             extra = BatchSampler(len(unlabelled), self.batch_size, seed, state.iteration)
 
         loss_of_batch = self._make_loss()
+        y = torch.from_numpy(data.y).to(device)
+        sample_weight = torch.from_numpy(data.sample_weight).to(device, dtype)
 
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
             rows = labelled[sampler.batch(step)]
+            on_device = torch.from_numpy(rows).to(device)
             batch = Batch(
                 x=data.samples[rows],
-                y=torch.from_numpy(data.y[rows]).to(device),
-                sample_weight=torch.from_numpy(data.sample_weight[rows]).to(device, dtype),
+                y=y[on_device],
+                sample_weight=sample_weight[on_device],
                 unlabelled=data.samples[unlabelled[extra.batch(step)]] if extra else None,
             )
             return loss_of_batch(batch)
@@ -362,7 +373,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
             # Calls of partial_fit, of one seed, must not all draw the same.
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         try:
-            with own_rng:
+            with own_rng, deterministic_convolutions(device):
                 train(
                     network,
                     compute_loss,

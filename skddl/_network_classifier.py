@@ -156,14 +156,14 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     @property
     def _advice(self) -> str:
-        return "" if self.batch_norm else ", or pass batch_norm=True"
+        may_have_norms = self.architecture in (*_PLAIN, *_RESIDUAL, "dense")
+        return ", or pass batch_norm=True" if may_have_norms and not self.batch_norm else ""
 
     def _activation(self) -> dict[str, Any]:
         """Parameters of the networks that say what the activations are."""
         return {"activation": "relu"}
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
-        self._check_combinations()
         with seeded_torch(rng.randint(2**31)):
             network = self._build_network(data.input_shape, len(data.classes))
         inputs = standardized_inputs(
@@ -179,10 +179,9 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     def _build_network(self, input_shape: tuple[int, ...], n_classes: int) -> FeatureClassifier:
         """The network for samples of `input_shape`."""
-        dropout = self.dropout
         options: dict[str, Any] = {
             "n_classes": n_classes,
-            "dropout": tuple(dropout) if isinstance(dropout, Iterable) else (0.0, dropout),
+            "dropout": self._list_dropout_rates(),
             "batch_norm": self.batch_norm,
             **self._activation(),
         }
@@ -221,6 +220,13 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             return PlainNet(_PLAIN[name], **options)
         return ResNet(_RESIDUAL[name], **options)
 
+    def _list_dropout_rates(self) -> tuple[float, ...]:
+        given = self.dropout
+        rates = tuple(given) if isinstance(given, Iterable) else (0.0, given)
+        if len(rates) != 2 or not all(isinstance(rate, Real) and 0 <= rate < 1 for rate in rates):
+            raise ValueError(f"dropout must be a rate in [0, 1) or two of them, got {given!r}.")
+        return rates
+
     def _list_hidden_layers(self) -> list[int]:
         given = self.hidden_layer_sizes
         sizes = list(given) if isinstance(given, Iterable) else [given]
@@ -229,7 +235,8 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         return [int(size) for size in sizes]
 
     def _check_combinations(self) -> None:
-        """Raise ValueError for parameters that are valid each, but not together."""
+        self._list_dropout_rates()
+        self._list_hidden_layers()
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True needs momentum > 0, got momentum=0.")
         if self.mixed_precision and self.dtype == "float64":
@@ -247,13 +254,14 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         spared = {
             id(parameter)
             for module in self.module_.modules()
-            if isinstance(module, _WITHOUT_DECAY) and not self.decay_all
+            if isinstance(module, _WITHOUT_DECAY)
             for parameter in module.parameters()
         }
+        # The groups are always the same: moments are kept by the number of a parameter.
         parameters = list(self.module_.parameters())
         groups: list[tuple[Iterable[Tensor], float]] = [
             ([p for p in parameters if id(p) not in spared], self.weight_decay),
-            ([p for p in parameters if id(p) in spared], 0.0),
+            ([p for p in parameters if id(p) in spared], self.weight_decay * self.decay_all),
         ]
         options: dict[str, Any] = {}
         if self.optimizer == "sgd":
@@ -271,36 +279,49 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     def _draws_while_training(self) -> bool:
         return (
-            np.max(self.dropout) > 0
+            max(self._list_dropout_rates()) > 0
             or self.augment is not None
             or callable(self.architecture)
             or callable(self._activation()["activation"])
         )
 
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
-        self._check_combinations()
         network = self.module_
         forward = torch.compile(network) if self.compile else network
         augment = AUGMENTATIONS[self.augment] if isinstance(self.augment, str) else self.augment
-        needs_variance = any(isinstance(module, nn.BatchNorm1d) for module in network.modules())
 
         def compute_loss(batch: Batch) -> tuple[Tensor, dict[str, float]]:
             x = batch.x
-            if needs_variance and len(x) == 1:
-                raise ValueError(
-                    "Batch normalisation cannot learn from a batch of one sample: raise batch_size "
-                    f"(it is {self.batch_size}) or pass batch_norm=False."
-                )
             if augment is not None:
                 assert self._image_shape is not None
-                x = augment(x.reshape(-1, *self._image_shape)).flatten(1)
+                images = augment(x.reshape(-1, *self._image_shape))
+                if images.shape != (len(x), *self._image_shape):
+                    raise ValueError(
+                        f"augment={self.augment!r} must return images of the shape that it gets, "
+                        f"{(len(x), *self._image_shape)}; got {tuple(images.shape)}."
+                    )
+                x = images.flatten(1)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
                 losses = nn.functional.cross_entropy(
-                    forward(x), batch.y, reduction="none", label_smoothing=self.label_smoothing
+                    self._forward_batch(forward, x),
+                    batch.y,
+                    reduction="none",
+                    label_smoothing=self.label_smoothing,
                 )
             return (losses * batch.sample_weight).mean(), {}
 
         return compute_loss
+
+    def _forward_batch(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        try:
+            return forward(x)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # as torch's batch norms say
+                raise
+            raise ValueError(
+                "Batch normalisation cannot learn from a batch of one sample: raise batch_size (it "
+                f"is {self.batch_size}) or pass batch_norm=False."
+            ) from error
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Features of the samples: what the linear classifier decides on.

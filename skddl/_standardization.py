@@ -5,11 +5,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from ._base import Samples, range_error
+from ._base import Samples, dtype_name, range_error
 from .nn._inputs import StandardizedInputs
 
 # Standard deviation over mean, of values that are all equal, in float64.
 _ROUNDING = 100 * np.finfo(np.float64).eps
+# Rounding error of values that is borne, over their standard deviation.
+_LARGEST_LOSS = 1e-3
 
 
 def standardized_inputs(
@@ -39,6 +41,13 @@ def standardized_inputs(
     # What is constant but for rounding is not blown up.
     scale[scale <= _ROUNDING * np.abs(mean)] = 1
     limits = torch.finfo(samples.dtype)
+    if (far := np.abs(mean) * limits.eps > _LARGEST_LOSS * scale).any():
+        kind = "Channel" if len(input_shape) == 3 else "Column"
+        raise ValueError(
+            f"{kind} {far.argmax()} of X varies by {scale[far.argmax()]:.3g} around "
+            f"{mean[far.argmax()]:.3g}, which {dtype_name(samples.dtype)} rounds away. Subtract "
+            "its mean first, for example with StandardScaler, or pass dtype='float64'."
+        )
     # Beyond that, what the network sees would be infinite, or divided by zero.
     if not (np.abs(mean).max() < limits.max and limits.tiny < scale.min() <= scale.max() < np.inf):
         raise range_error(samples.dtype)

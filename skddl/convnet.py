@@ -155,8 +155,9 @@ class ConvNetClassifier(NetworkClassifier):
     ) -> PlainNet | ResNet | LeNet:
         if self.architecture == "lenet":
             channels, height, width = image_shape
-            # The paper's initial weights are for pixels from 0 to 255.
-            init_std = None if self.standardize else 0.01
+            # The paper's initial weights are for pixels from 0 to 255, which bytes are not here.
+            raw = not self.standardize and self._divisor == 1
+            init_std = 0.01 if raw else None
             shape = (channels, height, width)
             return LeNet(shape, n_classes=options["n_classes"], init_std=init_std)
         return super()._build_image_network(image_shape, options)

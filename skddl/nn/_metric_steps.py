@@ -4,12 +4,28 @@ The paper's columns are rows here, or the channels of maps: ``W~ u`` is ``u @ W~
 convolution that keeps the size of the maps.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
+
+
+def dtype_of_steps(z: Tensor) -> torch.dtype:
+    """The dtype of the input, or that of autocast, which leaves float64 alone."""
+    device = z.device.type
+    if z.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+        return z.dtype
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else z.dtype
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Types are as they are."""
+    if not torch.amp.is_autocast_available(device.type):  # not even to be switched off
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def apply_metric(u: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -70,7 +86,7 @@ class RecomputedSteps(torch.autograd.Function):
         z, weight, h, b, u = ctx.saved_tensors
         damping = ctx.damping
         # Also where the whole backward pass runs under autocast: the types are those of forward.
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             constant = constant_part(z, weight, h, b)
             grad_constant, grad_weight = torch.zeros_like(constant), torch.zeros_like(weight)
             for step in range(ctx.n_steps, 0, -1):

@@ -1,6 +1,7 @@
 """What the networks of paper 2 share: features under a linear classifier, activations, weights."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -43,20 +44,20 @@ def activation_factory(activation: str | ActivationFactory, **of_metric: Any) ->
     if activation == "relu":
         return lambda n_channels, kernel_size: nn.ReLU()
     if callable(activation):
-        return activation
+        # What the user hands over twice would share its parameters, and the user's own be trained.
+        return lambda n_channels, kernel_size: deepcopy(activation(n_channels, kernel_size))
     raise ValueError(f"activation must be 'q-metric', 'relu' or a callable, got {activation!r}.")
 
 
-def initialize_(module: nn.Module, std: float | None = None) -> None:
-    """Normal weights: with `std`, or of He et al. (2015), which keep the scale; biases 0."""
-    for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            if std is None:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            else:
-                nn.init.normal_(layer.weight, std=std)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+def initialized(layer: nn.Linear | nn.Conv2d, std: float | None = None) -> nn.Module:
+    """The layer with normal weights, of `std` or of He et al. (2015), and biases 0."""
+    if std is None:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    else:
+        nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def channels_last_(module: nn.Module) -> None:

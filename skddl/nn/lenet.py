@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ._network import FeatureClassifier, channels_last_, initialize_
+from ._network import FeatureClassifier, channels_last_, initialized
 
 
 class LeNet(FeatureClassifier):
@@ -72,5 +72,7 @@ class LeNet(FeatureClassifier):
             nn.ReLU(),
         )
         super().__init__(features, nn.Linear(500, n_classes))
-        initialize_(self, init_std)
+        for layer in self.modules():
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                initialized(layer, init_std)
         channels_last_(self)

@@ -8,7 +8,7 @@ from ._network import (
     ActivationFactory,
     FeatureClassifier,
     activation_factory,
-    initialize_,
+    initialized,
     require_rates,
 )
 
@@ -91,12 +91,11 @@ class MLP(FeatureClassifier):
             features.append(nn.Dropout(dropout[0]))
         n_inputs = n_features
         for size in hidden_layer_sizes:
-            features.append(nn.Linear(n_inputs, size, bias=not batch_norm))
+            features.append(initialized(nn.Linear(n_inputs, size, bias=not batch_norm)))
             if batch_norm:
                 features.append(nn.BatchNorm1d(size))
             features.append(make_activation(size, None))
             if dropout[1] > 0:
                 features.append(nn.Dropout(dropout[1]))
             n_inputs = size
-        initialize_(features)
         super().__init__(features, nn.Linear(n_inputs, n_classes))

@@ -10,7 +10,7 @@ from ._network import (
     FeatureClassifier,
     activation_factory,
     channels_last_,
-    initialize_,
+    initialized,
     require_one_of,
     require_rates,
     scaled_width,
@@ -143,6 +143,11 @@ class PlainNet(FeatureClassifier):
             raise ValueError(
                 f"layers must be {depth - 1} convolutions for depth={depth}, got {len(chosen)}."
             )
+        if any(min(layer[:3]) < 1 or layer.padding < 0 for layer in chosen):
+            raise ValueError(
+                "layers must have n_filters, kernel_size and stride of at least 1, and padding of "
+                f"at least 0, got {layers!r}."
+            )
         make_activation = activation_factory(
             activation, n_steps=n_steps, init_std=init_std, memory_efficient=memory_efficient
         )
@@ -152,16 +157,9 @@ class PlainNet(FeatureClassifier):
         n_channels = in_channels
         for layer in chosen:
             n_filters = scaled_width(layer.n_filters, width)
-            features.append(
-                nn.Conv2d(
-                    n_channels,
-                    n_filters,
-                    layer.kernel_size,
-                    layer.stride,
-                    layer.padding,
-                    bias=not batch_norm,
-                )
-            )
+            sizes = (layer.kernel_size, layer.stride, layer.padding)
+            convolution = nn.Conv2d(n_channels, n_filters, *sizes, bias=not batch_norm)
+            features.append(initialized(convolution))
             if batch_norm:
                 features.append(nn.BatchNorm2d(n_filters))
             after = [make_activation(n_filters, layer.kernel_size)]
@@ -169,7 +167,6 @@ class PlainNet(FeatureClassifier):
                 after.insert(0 if dropout_first else 1, nn.Dropout(dropout[1]))
             features.extend(after)
             n_channels = n_filters
-        initialize_(features)
         features.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
         super().__init__(features, nn.Linear(n_channels, n_classes))
         self.min_image_size = _min_image_size(chosen)

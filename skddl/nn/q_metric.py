@@ -10,7 +10,14 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from ._exact_metric import exact_metric
-from ._metric_steps import RecomputedSteps, constant_part, take_step, take_steps
+from ._metric_steps import (
+    RecomputedSteps,
+    constant_part,
+    dtype_of_steps,
+    take_step,
+    take_steps,
+    without_autocast,
+)
 
 
 class QMetricReLU(nn.Module):
@@ -42,12 +49,14 @@ class QMetricReLU(nn.Module):
         Bound on the number of steps if there is a `tol`.
     damping : float, default=1.0
         In (0, 1]. Below 1, the argument of the ReLU is ``damping`` times that of Eq. (9) plus
-        ``1 - damping`` times ``U_t``, which has the same fixed point: see Notes.
+        ``1 - damping`` times ``U_t``, which has the same fixed point: see Notes. It is not part of
+        the ``state_dict``.
     init_std : float, default=0.0
         Standard deviation of the normal distribution from which W~ is drawn; 0 starts as a ReLU.
     memory_efficient : bool, default=False
         Whether the backward pass computes the steps anew instead of keeping them. The memory that
-        training takes does not grow with `n_steps` then; the time does, with its square.
+        training takes does not grow with `n_steps` then; the time does, with its square. There is
+        no second derivative then. Steps to convergence (`tol`) are kept all the same.
 
     Attributes
     ----------
@@ -61,6 +70,8 @@ class QMetricReLU(nn.Module):
     ------
     ValueError
         If a parameter is out of range, or an input has another shape.
+    TypeError
+        If an input is not of a floating-point type.
 
     Warns
     -----
@@ -77,8 +88,12 @@ class QMetricReLU(nn.Module):
     than 2 / (1 - m), m being the smallest eigenvalue of W~, converge for every exact metric: each
     of them lowers the objective. For a learned W~, a spectral norm below 1 is sufficient.
 
-    Under autocast, inputs and parameters are cast to its dtype. Call `project_` after each step of
-    an optimizer, as the estimators of this package do.
+    The steps are taken in the dtype of the input, to which the parameters are cast, or in that of
+    autocast. On a GPU, convolutions of float32 may run in TF32 (see
+    ``torch.backends.cudnn.allow_tf32``), in which steps settle to 1e-3 at best: use float64 for
+    exact metrics of filters there.
+
+    Call `project_` after each step of an optimizer, as the estimators of this package do.
 
     References
     ----------
@@ -116,8 +131,10 @@ class QMetricReLU(nn.Module):
         ):
             if not isinstance(number, Integral) or number < 1:
                 raise ValueError(f"{name} must be an int of at least 1, got {number!r}.")
-        if kernel_size is not None and (kernel_size < 1 or kernel_size % 2 != 1):
-            raise ValueError(f"kernel_size must be None or odd, got {kernel_size}.")
+        if kernel_size is not None and (
+            not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0
+        ):
+            raise ValueError(f"kernel_size must be None or an odd int, got {kernel_size!r}.")
         if tol is not None and not tol > 0:
             raise ValueError(f"tol must be None or positive, got {tol}.")
         if not 0 < damping <= 1:
@@ -155,7 +172,7 @@ class QMetricReLU(nn.Module):
         For inputs ``z = Q^-1 D' x``, the fixed point of its steps is the sparse code of x:
         ``argmin_(a >= 0) 1/2 ||x - D a||^2 + lambda ||a||_1 + (alpha + beta)/2 ||a||^2``, which is
         ``SparseCode(..., lambda1=lambda_, lambda2=alpha + beta, positive=True)``. The steps are
-        damped where plain ones need not converge (see Notes of the class).
+        damped where plain ones do not converge, or hardly (see Notes of the class).
 
         Parameters
         ----------
@@ -201,6 +218,8 @@ class QMetricReLU(nn.Module):
             raise ValueError(f"alpha must be positive, got {alpha}.")
         if not beta >= 0:
             raise ValueError(f"beta must be at least 0, got {beta}.")
+        if not dictionary.is_floating_point():
+            raise TypeError(f"dictionary must be of a floating-point type, got {dictionary.dtype}.")
         weight, h, b, damping = exact_metric(dictionary.detach(), lambda_, alpha, beta)
         module = cls(
             len(weight),
@@ -209,7 +228,7 @@ class QMetricReLU(nn.Module):
             tol=tol,
             max_steps=max_steps,
             damping=damping,
-        ).to(weight)
+        ).to(dictionary)
         module.load_state_dict({"weight": weight, "h": h, "b": b})
         return module
 
@@ -221,11 +240,11 @@ class QMetricReLU(nn.Module):
             raise ValueError(
                 f"Inputs must have the shape (n, {n_channels}{maps}), got {tuple(z.shape)}."
             )
-        dtype = z.dtype
-        if dtype != torch.float64 and torch.is_autocast_enabled(z.device.type):
-            dtype = torch.get_autocast_dtype(z.device.type)
+        if not z.is_floating_point():
+            raise TypeError(f"Inputs must be of a floating-point type, got {z.dtype}.")
+        dtype = dtype_of_steps(z)
         z, weight, h, b = (tensor.to(dtype) for tensor in (z, self.weight, self.h, self.b))
-        with torch.autocast(z.device.type, enabled=False):
+        with without_autocast(z.device):
             if self.tol is not None and not self.training:
                 return self._converge(constant_part(z, weight, h, b), weight, self.tol)
             if self.memory_efficient:

@@ -8,7 +8,7 @@ from ._network import (
     FeatureClassifier,
     activation_factory,
     channels_last_,
-    initialize_,
+    initialized,
     require_one_of,
     require_rates,
     scaled_width,
@@ -118,7 +118,6 @@ class ResNet(FeatureClassifier):
                     _Block(n_channels, n_filters, stride, batch_norm, activation_inside)
                 )
                 n_channels = n_filters
-        initialize_(features)
         features.extend([nn.AdaptiveAvgPool2d(1), nn.Flatten()])
         super().__init__(features, nn.Linear(n_channels, n_classes))
         channels_last_(self)
@@ -150,5 +149,5 @@ class _Block(nn.Module):
 
 def _convolution(n_channels: int, n_filters: int, stride: int, batch_norm: bool) -> nn.Module:
     """3x3, followed by a batch normalisation where one is asked for."""
-    convolution = nn.Conv2d(n_channels, n_filters, 3, stride, 1, bias=not batch_norm)
+    convolution = initialized(nn.Conv2d(n_channels, n_filters, 3, stride, 1, bias=not batch_norm))
     return nn.Sequential(convolution, nn.BatchNorm2d(n_filters)) if batch_norm else convolution

@@ -79,7 +79,9 @@ def train(
     progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
     module.train()
     undo = _Undo(module)
-    buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    # Those that are not finite from the start, such as masks, are meant to be so.
+    floating = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    buffers = [buffer for buffer in floating if bool(buffer.isfinite().all())]
     with progress, _interruptible(state, until), _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration

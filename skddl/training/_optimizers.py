@@ -70,9 +70,10 @@ class Moments:
         for index, moments in self.tensors.items():
             parameter = parameters[index]
             for name, value in moments.items():
-                # Scalars (numbers of steps) stay on the CPU and in their type.
-                like = value if value.ndim == 0 else parameter
-                optimizer.state[parameter][name] = value.detach().to(like, copy=True)
+                # Scalars (numbers of steps) stay on the CPU and in their type; others are laid out
+                # in memory as the parameter is.
+                like = value if value.ndim == 0 else parameter.detach()
+                optimizer.state[parameter][name] = torch.empty_like(like).copy_(value)
 
     def cpu_(self) -> None:
         """Bring them to the CPU."""

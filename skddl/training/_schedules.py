@@ -34,4 +34,5 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 def over_training(schedule: Callable[[float], float], start: int, n_steps: int) -> RateFactor:
     """`schedule`, a function of the share that is done, over `n_steps` steps from `start`."""
-    return lambda step: schedule((step - start) / n_steps)
+    # torch asks for the rate of the step after the last one, too.
+    return lambda step: schedule(min(step - start, n_steps - 1) / n_steps)

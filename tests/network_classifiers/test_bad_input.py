@@ -41,8 +41,9 @@ def assert_refused(model, message, *, parameters, error=ValueError):
         ({"n_steps": 0}, "'n_steps' parameter"),
         ({"width": 0.0}, "'width' parameter"),
         ({"dropout": 1.0}, "'dropout' parameter"),
-        ({"dropout": (0.1, 1.0)}, "dropout must be two rates"),
-        ({"dropout": (0.1, 0.1, 0.1)}, "dropout must be two rates"),
+        ({"dropout": (0.1, 1.0)}, r"dropout must be a rate in \[0, 1\) or two of them"),
+        ({"dropout": (0.1, 0.1, 0.1)}, r"dropout must be a rate in \[0, 1\) or two of them"),
+        ({"dropout": ("a", 0.1)}, r"dropout must be a rate in \[0, 1\) or two of them"),
         ({"augment": "rotate"}, "'augment' parameter"),
         ({"augment": "shift"}, "augment='shift' needs images"),
         ({"max_epochs": 0}, "'max_epochs' parameter"),
@@ -100,6 +101,26 @@ def test_samples_that_the_dtype_cannot_hold(scale):
         quick().fit(scale * X.astype(np.float64), y)
 
 
+def test_a_column_that_float32_cannot_tell_from_a_constant():
+    """Such as time stamps."""
+    samples = 1.7e9 + 10 * np.random.default_rng(0).normal(size=(300, 3))
+    samples[:, 0] = 0
+    labels = samples[:, 1] > 1.7e9
+    with pytest.raises(ValueError, match=r"Column 1 of X varies by .* around 1.7e\+09.*float64'"):
+        quick().fit(samples, labels)
+    model = quick(dtype="float64", max_epochs=30).fit(samples, labels)
+    assert model.score(samples, labels) > 0.95
+    assert quick(standardize=False, max_epochs=1).fit(0 * samples, labels).n_iter_ == 8
+
+
+def test_augmentation_that_changes_the_shape():
+    def augment(images):
+        return images.repeat(2, 1, 1, 1)
+
+    with pytest.raises(ValueError, match=r"must return images of the shape that it gets, \(.*\)"):
+        quick("plain", augment=augment).fit(X, y)
+
+
 def test_a_batch_of_one_sample_is_learned_without_batch_norms():
     model = quick(batch_norm=False, max_epochs=1).partial_fit(X[:1], y[:1], classes=[0, 1, 2])
     assert model.n_iter_ == 1
@@ -107,6 +128,12 @@ def test_a_batch_of_one_sample_is_learned_without_batch_norms():
     with pytest.raises(ValueError, match=r"raise batch_size \(it is 40\) or pass batch_norm=False"):
         model.partial_fit(X[:1], y[:1], classes=[0, 1, 2])
     assert not hasattr(model, "module_")
+    # Of maps of one pixel likewise; larger ones have a variance.
+    model = quick("plain", image_shape=(1, 4, 16), batch_size=1, max_epochs=1).fit(X[:3], y[:3])
+    assert model.n_iter_ == 3
+    model = quick("plain", image_shape=(1, 1, 4))
+    with pytest.raises(ValueError, match="Batch normalisation cannot learn from a batch of one"):
+        model.partial_fit(X[:1, :4], y[:1], classes=[0, 1, 2])
 
 
 def learn_until_it_diverges(**parameters):
@@ -147,6 +174,11 @@ def test_divergence_names_the_step_and_keeps_the_last_good_state():
 def test_advice_is_not_to_do_what_is_done_already():
     with pytest.raises(ValueError, match=r"not finite at iteration") as error:
         quick("plain", learning_rate=1e20, max_epochs=100).fit(X, y)
+    assert "batch_norm" not in str(error.value)
+    images = np.kron(X.reshape(-1, *SHAPE), np.ones((2, 2), dtype=np.float32))
+    with pytest.raises(ValueError, match=r"not finite at iteration") as error:
+        # LeNet has no batch norms, whatever the parameter says.
+        quick_twin(architecture="lenet", learning_rate=1e20, batch_norm=False).fit(images, y)
     assert "batch_norm" not in str(error.value)
 
 

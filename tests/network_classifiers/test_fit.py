@@ -91,27 +91,31 @@ def test_steps_are_those_of_algorithm_1_with_momentum():
 def test_constraints_hold_after_every_step_of_a_training(kind):
     seen = []
 
+    def check(model):
+        metrics = [m for m in model.module_.modules() if isinstance(m, QMetricReLU)]
+        for metric in metrics:
+            taps = metric.weight
+            if metric.kernel_size:
+                centre = metric.kernel_size // 2
+                taps = taps[:, :, centre, centre]
+            assert not taps.diagonal().any()
+            assert 0 <= metric.h.min() <= metric.h.max() <= 1
+            assert metric.b.min() >= 0
+        seen.append([m.weight.abs().max().item() for m in metrics])
+
     class Watching(DeTraMeClassifier):
         def _make_loss(self):
             compute_loss = super()._make_loss()
 
             def watch(batch):
-                metrics = [m for m in self.module_.modules() if isinstance(m, QMetricReLU)]
-                for metric in metrics:
-                    taps = metric.weight
-                    if metric.kernel_size:
-                        centre = metric.kernel_size // 2
-                        taps = taps[:, :, centre, centre]
-                    assert not taps.diagonal().any()
-                    assert 0 <= metric.h.min() <= metric.h.max() <= 1
-                    assert metric.b.min() >= 0
-                seen.append([m.weight.abs().max().item() for m in metrics])
+                check(self)
                 return compute_loss(batch)
 
             return watch
 
     model = quick(kind, estimator=Watching, learning_rate=0.5, decay_all=True).fit(X, y)
-    assert len(seen) == model.n_iter_ == 25
+    check(model)  # after the last step
+    assert len(seen) == model.n_iter_ + 1 == 26
     assert seen[0] == [0.0] * len(seen[0])
     assert min(seen[-1]) > 1e-3
     metrics = [m for m in model.module_.modules() if isinstance(m, QMetricReLU)]
@@ -275,6 +279,27 @@ def test_decay_spares_metrics_and_batch_norms_unless_asked(kind):
     assert set(groups_of(model.set_params(decay_all=True)).values()) == {0.01}
 
 
+def test_what_is_decayed_may_change_when_training_goes_on():
+    model = quick(warm_start=True, max_epochs=1).fit(X, y)
+    metric = model.module_.features[1][3]
+    assert isinstance(metric, QMetricReLU)
+    before = metric.weight.detach().norm()
+    model.set_params(decay_all=True, weight_decay=5.0, max_epochs=5).fit(X, y)
+    assert model.module_.features[1][3].weight.norm() < 0.5 * before
+
+
+def test_schedule_of_one_s_own_is_asked_for_no_more_than_there_is():
+    asked = []
+
+    def schedule(share):
+        asked.append(share)
+        return [1, 0.5, 0.1][int(3 * share)]
+
+    quick(lr_schedule=schedule, max_epochs=3).fit(X, y)
+    assert min(asked) == 0
+    assert max(asked) == pytest.approx(14 / 15)
+
+
 def test_options_reach_the_optimizer():
     model = quick(max_epochs=1, nesterov=True, momentum=0.7).fit(X, y)
     optimizer = model._make_optimizer()
@@ -381,6 +406,15 @@ def test_compiled_training_is_the_same_training(kind):
     for name, value in first.items():
         np.testing.assert_allclose(second[name], value, rtol=0, atol=1e-9)
     copy.deepcopy(models[1]).predict(X)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("more", [{"memory_efficient": True}, {"mixed_precision": True}])
+def test_what_compiles(more):
+    model = quick("plain", compile=True, augment="shift-flip", dropout=0.1, **more).fit(X, y)
+    losses = [entry["loss"] for entry in model.history_]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_network_of_one_s_own():

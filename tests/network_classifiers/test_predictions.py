@@ -140,6 +140,13 @@ def test_lenet_learns_images():
     )
     pixels = 255 * (images - images.mean(axis=0)) / images.max()
     assert raw.fit(pixels, y).score(pixels, y) > 0.9
+    assert raw.module_.classifier.weight.std() < 0.1
+    # Bytes are divided by 255: the weights of the paper would be too small for them.
+    as_bytes = (255 * images / images.max()).clip(0).astype(np.uint8)
+    by_bytes = quick_twin(
+        architecture="lenet", standardize=False, max_epochs=10, learning_rate=0.01
+    ).fit(as_bytes, y)
+    assert by_bytes.score(as_bytes, y) > 0.9
 
 
 @pytest.mark.parametrize("shape", [(3000, 400), (3000, 1, 20, 20)])
@@ -151,6 +158,10 @@ def test_a_read_only_memmap_is_never_copied_whole(tmp_path, shape):
     assert peak < 17e6
 
 
+def samples_on_the_cpu(X):
+    return _base.Samples(X, torch.device("cpu"), torch.float32, 1.0, reread=True)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_samples_kept_on_the_device_are_those_read_batch_by_batch(monkeypatch, dtype):
     samples = (X * 100).astype(dtype)
@@ -158,17 +169,18 @@ def test_samples_kept_on_the_device_are_those_read_batch_by_batch(monkeypatch, d
     probabilities = expected.predict_proba(samples)
     # As if the CPU were a GPU with room for them.
     monkeypatch.setattr(_base, "_memory_for_samples", lambda device: samples.nbytes)
-    assert _base.Samples(samples, torch.device("cpu"), torch.float32, 1.0).resident is not None
+    assert samples_on_the_cpu(samples).resident is not None
     model = quick("plain").fit(samples, y)
     assert_same_model(model, expected)
     np.testing.assert_array_equal(model.predict_proba(samples), probabilities)
+    backwards = np.ascontiguousarray(samples[:, ::-1])[:, ::-1]  # of negative strides
+    assert_same_model(quick("plain").fit(backwards, y), expected)
     monkeypatch.setattr(_base, "_memory_for_samples", lambda device: samples.nbytes - 1)
-    assert _base.Samples(samples, torch.device("cpu"), torch.float32, 1.0).resident is None
+    assert samples_on_the_cpu(samples).resident is None
 
 
 def test_a_memmap_is_not_brought_to_the_device_whole(tmp_path, monkeypatch):
     np.save(tmp_path / "X.npy", X)
     samples = np.load(tmp_path / "X.npy", mmap_mode="r")
     monkeypatch.setattr(_base, "_memory_for_samples", lambda device: samples.nbytes)
-    view = np.asarray(samples)[10:]
-    assert _base.Samples(view, torch.device("cpu"), torch.float32, 1.0).resident is None
+    assert samples_on_the_cpu(np.asarray(samples)[10:]).resident is None

@@ -197,6 +197,16 @@ def test_initial_metrics_and_number_of_steps_reach_every_activation(make_network
             assert module.weight.std().item() == pytest.approx(0.1, rel=0.5)
 
 
+def test_modules_of_the_user_are_neither_trained_nor_shared_nor_started_anew(make_network):
+    own = nn.Sequential(nn.ReLU(), nn.Linear(3, 3))
+    before = own[1].weight.detach().clone()
+    network = make_network(activation=lambda n_channels, kernel_size: own)
+    copies = [m for m in network.modules() if isinstance(m, nn.Linear) and m.in_features == 3]
+    assert len(copies) > 1
+    assert len({id(m.weight) for m in [*copies, own[1]]}) == len(copies) + 1
+    assert all(torch.equal(m.weight, before) for m in copies)
+
+
 def test_layers_of_one_s_own():
     layers = [(8, 5, 2, 0), (12, 3, 1, 1)]
     network = PlainNet(3, n_classes=4, layers=layers, dropout=(0.0, 0.5), activation="relu")
@@ -205,6 +215,8 @@ def test_layers_of_one_s_own():
     assert sum(isinstance(m, nn.Dropout) for m in network.modules()) == 1
     with pytest.raises(ValueError, match="layers must be 2 convolutions for depth=3, got 1"):
         PlainNet(3, n_classes=4, layers=layers[:1])
+    with pytest.raises(ValueError, match="layers must have n_filters, kernel_size and stride"):
+        PlainNet(3, n_classes=4, layers=[(8, 5, 2, 0), (0, 3, 1, 1)])
 
 
 @pytest.mark.parametrize(("depth", "size"), [(3, 1), (6, 9), (9, 9), (12, 9)])

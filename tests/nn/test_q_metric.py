@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks._measure import peak_memory
 from skddl.nn import QMetricReLU, SparseCode
 from skddl.nn.q_metric import exact_metric
+from skddl.sparse_coding import sparse_encode
 
 SHAPES = {None: (4, 5), 1: (2, 3, 2, 3), 3: (2, 3, 4, 5)}
 
@@ -247,6 +248,18 @@ def test_exact_metric_converges_to_the_sparse_code(coherence, n_components, alph
     torch.testing.assert_close(prox(x @ F.T), expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("alpha", [1e-1, 1e-3, 1e-5])
+def test_fewer_atoms_than_features_converge_fast_however_small_alpha_is(alpha):
+    """The smallest eigenvalue is that of the atoms then, not alpha."""
+    D = nn.functional.normalize(normal(4, 12, 30) + 0.5, dim=1)
+    x = normal(6, 10, 12).abs() @ D  # all codes are positive
+    z = torch.linalg.solve(D @ D.T + alpha * identity(12), D @ x.T).T
+    prox = QMetricReLU.from_dictionary(D, lambda_=1e-3, alpha=alpha, beta=0.0, tol=1e-10)
+    expected = sparse_encode(x, D, lambda1=1e-3, lambda2=alpha, positive=True)
+    assert expected.count_nonzero() > 0.9 * expected.numel()
+    torch.testing.assert_close(prox.eval()(z), expected, rtol=0, atol=1e-6)
+
+
 def test_linear_term_of_the_problem_moves_the_input():
     """Theorem 3.1 with d not zero: ``prox(F x - c)``, ``c = Q^-1 d``."""
     D, alpha, beta, lambda_ = dictionary_of(0.2, 5), 0.4, 0.1, 0.2
@@ -463,14 +476,30 @@ def test_inputs_of_a_wrong_shape_are_refused(kernel_size, shape):
         module(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_inputs_of_a_wrong_type_are_refused(dtype):
+    """To which W~, h and b would otherwise be rounded."""
+    with pytest.raises(TypeError, match="Inputs must be of a floating-point type, got torch"):
+        QMetricReLU(3)(torch.ones(2, 3).to(dtype))
+    with pytest.raises(TypeError, match="dictionary must be of a floating-point type"):
+        QMetricReLU.from_dictionary(torch.ones(3, 3).to(dtype), lambda_=1.0, alpha=1.0, beta=0.0)
+
+
+def test_sizes_are_found_without_memory():
+    """On torch's device of tensors that have a shape and no values."""
+    with torch.device("meta"):
+        module = QMetricReLU(3, kernel_size=3, memory_efficient=True)
+    assert module(torch.ones(2, 3, 4, 4, device="meta")).shape == (2, 3, 4, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"n_channels": 0}, "n_channels must be an int of at least 1, got 0"),
         ({"n_steps": 2.5}, "n_steps must be an int of at least 1, got 2.5"),
-        ({"kernel_size": 2.5}, "kernel_size must be None or odd, got 2.5"),
-        ({"kernel_size": 2}, "kernel_size must be None or odd, got 2"),
-        ({"kernel_size": -1}, "kernel_size must be None or odd, got -1"),
+        ({"kernel_size": 2.5}, "kernel_size must be None or an odd int, got 2.5"),
+        ({"kernel_size": 2}, "kernel_size must be None or an odd int, got 2"),
+        ({"kernel_size": -1}, "kernel_size must be None or an odd int, got -1"),
         ({"n_steps": 0}, "n_steps must be an int of at least 1, got 0"),
         ({"max_steps": 0}, "max_steps must be an int of at least 1, got 0"),
         ({"tol": 0.0}, "tol must be None or positive, got 0"),

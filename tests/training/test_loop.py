@@ -152,6 +152,13 @@ def test_variance_of_a_batch_norm_that_overflows_is_not_trained_on_with():
     assert torch.equal(problem.parameters(), until_then.parameters())
 
 
+def test_buffers_that_are_meant_to_be_infinite_are_no_divergence():
+    problem = Problem()
+    problem.module.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    problem.train()
+    assert problem.state.iteration == 23
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_parameters_that_overflow_are_taken_back(optimizer):
     problem = Problem(optimizer=optimizer, learning_rate=1e30)
