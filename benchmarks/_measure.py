@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 
 import numpy as np
@@ -39,14 +40,44 @@ def peak_memory(function):
     return int(np.cumsum(changes).max())
 
 
-def load_runs(path):
-    """The runs of a JSON file, none if it is not there yet."""
-    return json.loads(path.read_text())["runs"] if path.exists() else []
+class Results:
+    """The runs of a benchmark in a JSON file, which is replaced in one move after each of them.
+
+    Parameters
+    ----------
+    path : Path
+        Need not exist.
+    setting : dict
+        What all runs of a file have in common. A file of another setting is refused.
+    """
+
+    def __init__(self, path, setting):
+        self.path = path
+        self.setting = json.loads(json.dumps(setting))  # tuples become lists, as in the file
+        self.runs = []
+        if path.exists():
+            content = json.loads(path.read_text())
+            if content["setting"] != self.setting:
+                sys.exit(
+                    f"{path} holds runs of another setting, {content['setting']}, not "
+                    f"{self.setting}: pass another --output."
+                )
+            self.runs = content["runs"]
+
+    def add(self, run):
+        """Take note of a run."""
+        self.runs.append(run)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(self.path.name + ".partial")
+        content = {"setting": self.setting, "runs": self.runs}
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(partial, self.path)
 
 
-def save_runs(path, runs):
-    """Replace the JSON file in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
-    os.replace(partial, path)
+def percent(runs):
+    """Mean and standard deviation of the accuracies of some runs, and how many diverged."""
+    accuracy = 100 * np.array([run["accuracy"] for run in runs])
+    spread = f" ± {accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
+    diverged = sum(run["diverged"] for run in runs)
+    note = f" ({diverged} diverged)" if diverged else ""
+    return f"{accuracy.mean():.1f}{spread}{note}"

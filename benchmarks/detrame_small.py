@@ -12,11 +12,11 @@ four networks of ReLUs:
 - equal depth and parameters: the same, narrowed until it has as many parameters as DeTraMe.
 
 For each of them the learning rate is chosen on a fifth of the training images of another subset,
-which the network does not see, after half the epochs: rates from 0.001 to 3 in steps of about 3,
-until the best has a worse one on either side. Then five seeds: each draws a subset of the
-training images (the same one for all networks), initial weights and batches. Accuracies are those
-of all 10,000 test images; a training that diverges counts as chance, 10 %. Each finished fit is in
-the JSON file at once; rows that are already there are not computed again.
+which the network does not see: rates from 0.001 to 3 in steps of about 3, until the best has a
+worse one on either side. Then five seeds: each draws a subset of the training images (the same one
+for all networks), initial weights and batches. Accuracies are those of all 10,000 test images; a
+training that diverges counts as chance, 10 %. Each finished fit is in the JSON file at once; fits
+that are already there are not computed again.
 """
 
 import argparse
@@ -29,13 +29,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from _measure import load_runs, peak_memory, save_runs
+from _measure import Results, peak_memory, percent
 from joblib import Parallel, delayed
 from torch import nn
 
 from skddl import DeTraMeClassifier
 from skddl.datasets import load_cifar10, load_mnist
 from skddl.nn import PlainNet
+from skddl.training import DivergenceError
 
 HERE = Path(__file__).parent
 
@@ -53,7 +54,7 @@ class Setting(NamedTuple):
 SETTINGS = {
     "MNIST 1K": Setting(load_mnist, (1, 28, 28), 1000, 20, 32),
     "MNIST 10K": Setting(load_mnist, (1, 28, 28), 10_000, 3, 48),
-    "CIFAR-10 10K": Setting(load_cifar10, (3, 32, 32), 10_000, 4, 64),
+    "CIFAR-10 10K": Setting(load_cifar10, (3, 32, 32), 10_000, 3, 48),
 }
 # By depth: factor on the widths of 96 and 192, and number of steps of DeTraMe.
 NETWORKS = {3: (1 / 6, 3), 6: (1 / 12, 2)}
@@ -146,20 +147,17 @@ def fit(cell, rate, seed, train, test, threads):
     torch.set_num_threads(threads)
     name, depth, batch_norm, column = cell
     setting = SETTINGS[name]
-    epochs = setting.epochs
     X, y = train
     rows = subset(y, setting.n_images, seed)
     if test is None:
         held_out, rows = np.split(rows, [len(rows) // 5])
-        test, epochs = (X[held_out], y[held_out]), epochs // 2
-    classifier, n_parameters = make_classifier(cell, rate, seed, epochs)
+        test = X[held_out], y[held_out]
+    classifier, n_parameters = make_classifier(cell, rate, seed, setting.epochs)
     start = time.perf_counter()
     try:
         classifier.fit(X[rows], y[rows])
         diverged = False
-    except ValueError as error:
-        if "not finite" not in str(error):
-            raise
+    except DivergenceError:
         diverged = True
     seconds = time.perf_counter() - start
     return {
@@ -172,7 +170,7 @@ def fit(cell, rate, seed, train, test, threads):
         "n_parameters": n_parameters,
         "accuracy": 0.1 if diverged else classifier.score(*test),
         "diverged": diverged,
-        "seconds_per_epoch": seconds / epochs,
+        "seconds_per_epoch": seconds / setting.epochs,
         "loss": float(np.mean(classifier.loss_curve_[-10:])) if classifier.loss_curve_ else None,
     }
 
@@ -202,8 +200,8 @@ def search(cell, known, train, threads):
 
 
 def best_rate(runs):
-    """The rate with the best score on the images held out."""
-    return max(runs, key=lambda run: (not run["diverged"], run["accuracy"]))["rate"]
+    """The rate with the best score on the images held out; the smaller of two that are equal."""
+    return max(runs, key=lambda run: (not run["diverged"], run["accuracy"], -run["rate"]))["rate"]
 
 
 def measure_memory(cell):
@@ -223,11 +221,10 @@ def measure_memory(cell):
     return peak_memory(step) / 1e6
 
 
-def keep(results, runs, path):
-    """Take note of runs as they come, in the file at once."""
-    for run in results:
-        runs.append(run)
-        save_runs(path, runs)
+def keep(runs, results):
+    """Take note of runs as they come."""
+    for run in runs:
+        results.add(run)
         shown = ("setting", "depth", "batch_norm", "column", "rate", "seed", "accuracy", "diverged")
         print({key: run[key] for key in shown}, flush=True)
 
@@ -243,11 +240,7 @@ def print_tables(runs, memory):
         shown = []
         for column in COLUMNS:
             of_cell = [r for r in runs if cell_of(r) == (*row, column) and r["seed"] in SEEDS]
-            accuracy = 100 * np.array([r["accuracy"] for r in of_cell])
-            diverged = sum(r["diverged"] for r in of_cell)
-            note = f", {diverged} diverged" if diverged else ""
-            spread = f" ± {accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
-            shown.append(f"{accuracy.mean():.1f}{spread}{note}" if of_cell else "not run")
+            shown.append(percent(of_cell) if of_cell else "not run")
         print(f"| {row[0]} | {row[1]} | {'yes' if row[2] else 'no'} | " + " | ".join(shown) + " |")
     print(
         "\n| data | layers | batch norm | network | learning rate | parameters "
@@ -282,7 +275,9 @@ def main():
         ]
         for load in {SETTINGS[name].load for name in arguments.settings}
     }
-    runs = load_runs(arguments.output)
+    settings = {name: setting[1:] for name, setting in SETTINGS.items()}
+    results = Results(arguments.output, {"networks": NETWORKS, "rates": RATES, "data": settings})
+    runs = results.runs
     cells = list(product(arguments.settings, arguments.depths, (True, False), COLUMNS))
     parallel = Parallel(n_jobs=arguments.jobs, return_as="generator_unordered")
 
@@ -293,8 +288,8 @@ def main():
         delayed(search)(cell, tried(cell), data[SETTINGS[cell[0]].load][0], arguments.threads)
         for cell in cells
     )
-    for results in parallel(searches):
-        keep(results, runs, arguments.output)
+    for found in parallel(searches):
+        keep(found, results)
     done = {(cell_of(r), r["rate"], r["seed"]) for r in runs}
     rates = {cell: best_rate(tried(cell)) for cell in cells}
     # Seed by seed: the networks of a row are measured side by side.
@@ -304,7 +299,7 @@ def main():
         for cell in cells
         if (cell, rates[cell], seed) not in done
     ]
-    keep(parallel(fits), runs, arguments.output)
+    keep(parallel(fits), results)
     print_tables(runs, {cell: measure_memory(cell) for cell in cells})
     print(f"\n{(time.perf_counter() - start) / 60:.0f} minutes, wrote {arguments.output}")
 

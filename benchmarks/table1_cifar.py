@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import load_runs, save_runs
+from _measure import Results, percent
 
 from skddl import DeTraMeClassifier
 from skddl.datasets import load_cifar10, load_cifar100
+from skddl.training import DivergenceError
 
 HERE = Path(__file__).parent
 LOADERS = {"cifar10": load_cifar10, "cifar100": load_cifar100}
@@ -100,19 +101,21 @@ def run(cell, arguments, train, test, seconds_left):
     checkpoint = arguments.output.with_suffix(f".{name}.checkpoint")
     classifier = make_classifier(cell, arguments, checkpoint)
     start = time.perf_counter()
+    diverged = False
     try:
         with interrupted_after(seconds_left), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Training was interrupted")
             classifier.fit(*train)
-        diverged = ""
-    except ValueError as error:
-        if "not finite" not in str(error):
-            raise
-        diverged = str(error)
+    except KeyboardInterrupt:  # before the first step
+        pass
+    except DivergenceError as error:
+        print(f"{name}: {error}")
+        diverged = True
     fit_seconds = time.perf_counter() - start
     n_steps = arguments.epochs * -(-len(train[1]) // 128)
-    if classifier.n_iter_ < n_steps and not diverged:
-        print(f"{name}: stopped after {classifier.n_iter_} of {n_steps} steps; call again")
+    n_taken = classifier.n_iter_ if hasattr(classifier, "module_") else 0
+    if n_taken < n_steps and not diverged:
+        print(f"{name}: stopped after {n_taken} of {n_steps} steps; call again")
         return None
     dataset, network, activation, batch_norm, seed = cell
     result = {
@@ -121,14 +124,9 @@ def run(cell, arguments, train, test, seconds_left):
         "activation": activation,
         "batch_norm": batch_norm,
         "seed": seed,
-        "epochs": arguments.epochs,
-        "n_images": len(train[1]),
         "accuracy": 1 / len(np.unique(test[1])) if diverged else classifier.score(*test),
         "diverged": diverged,
         "n_parameters": sum(p.numel() for p in classifier.module_.parameters()),
-        "learning_rate": arguments.learning_rate,
-        "mixed_precision": arguments.mixed_precision,
-        "compile": arguments.compile,
         "device": "cuda" if torch.cuda.is_available() and arguments.device != "cpu" else "cpu",
         "fit_seconds_since_last_stop": fit_seconds,
         "loss": [entry["loss"] for entry in classifier.history_],
@@ -148,15 +146,11 @@ def shown(runs, dataset, network, activation, batch_norm):
     of_cell = [r for r in runs if cell_of(r)[:4] == (dataset, network, activation, batch_norm)]
     if not of_cell:
         return "not run"
-    accuracy = 100 * np.array([r["accuracy"] for r in of_cell])
-    spread = f" ± {accuracy.std(ddof=1):.2f}" if len(accuracy) > 1 else ""
-    diverged = sum(bool(r["diverged"]) for r in of_cell)
-    note = f", {diverged} diverged" if diverged else ""
-    return f"{accuracy.mean():.2f}{spread} ({len(accuracy)}{note})"
+    return f"{percent(of_cell)}, {len(of_cell)} run(s)"
 
 
 def print_table(runs):
-    """Ours beside the paper's, in Markdown; the number of runs in brackets."""
+    """Ours beside the paper's, in Markdown."""
     kinds = list(product(ACTIVATIONS, (True, False)))
     print(
         "\n| | ReLU, paper | ReLU, with batch norm | ReLU, without | DeTraMe, paper (steps) "
@@ -167,8 +161,6 @@ def print_table(runs):
         ours = [shown(runs, dataset, network, *kind) for kind in kinds]
         cells = [original, *ours[:2], f"{detrame} ({n_steps})", *ours[2:]]
         print(f"| {dataset} {network} | " + " | ".join(cells) + " |")
-    if any((r["epochs"], r["n_images"]) != (EPOCHS, N_IMAGES) for r in runs):
-        print("\nA trial, with fewer epochs or images than the recipe: not to be compared.")
 
 
 def parse():
@@ -183,26 +175,27 @@ def parse():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 in training")
     parser.add_argument("--compile", action="store_true", help="torch.compile")
-    parser.add_argument("--minutes", type=float, help="stop after so long")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="stop after so long; what came after the last checkpoint, at most a minute, is lost",
+    )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="fewer: a trial")
     parser.add_argument("--images", type=int, default=N_IMAGES, help="fewer: a trial")
     parser.add_argument("--data-home", help="folder of CIFAR (default: SKDDL_DATA)")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/table1_cifar.json")
     arguments = parser.parse_args()
-    trial = (arguments.epochs, arguments.images) != (EPOCHS, N_IMAGES)
+    arguments.trial = (arguments.epochs, arguments.images) != (EPOCHS, N_IMAGES)
     if arguments.output is None:
-        name = "table1_cifar_trial.json" if trial else "table1_cifar.json"
+        name = "table1_cifar_trial.json" if arguments.trial else "table1_cifar.json"
         arguments.output = HERE / "results" / name
     return arguments
 
 
-def main():
-    """Run the cells that are asked for and not yet there, then print the table."""
-    arguments = parse()
+def run_all(arguments, results):
+    """Run the cells that are asked for and not yet there, until time is over."""
     start = time.perf_counter()
-    runs = load_runs(arguments.output)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    done = {cell_of(r) for r in runs}
+    done = {cell_of(r) for r in results.runs}
     batch_norm = [answer == "yes" for answer in arguments.batch_norm]
     for dataset in arguments.datasets:
         train, test = (
@@ -217,16 +210,24 @@ def main():
                 continue
             seconds_left = None
             if arguments.minutes is not None:
-                seconds_left = 60 * arguments.minutes - (time.perf_counter() - start)
-                if seconds_left <= 0:
-                    break
+                seconds_left = max(0.0, 60 * arguments.minutes - (time.perf_counter() - start))
             result = run(cell, arguments, train, test, seconds_left)
             if result is None:
-                break
+                return
             print({key: value for key, value in result.items() if key != "loss"}, flush=True)
-            runs.append(result)
-            save_runs(arguments.output, runs)
-    print_table(runs)
+            results.add(result)
+
+
+def main():
+    """Run, then print the table."""
+    arguments = parse()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    recipe = ("epochs", "images", "learning_rate", "mixed_precision", "compile")
+    results = Results(arguments.output, {name: getattr(arguments, name) for name in recipe})
+    run_all(arguments, results)
+    print_table(results.runs)
+    if arguments.trial:
+        print("\nA trial, with fewer epochs or images than the recipe: not to be compared.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import load_runs, save_runs
+from _measure import Results
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 from skddl.datasets import load_mnist
@@ -75,7 +75,6 @@ def run(method, size, seed, train, test, checkpoint, nu2):
         "method": method,
         "size": size,
         "seed": seed,
-        "nu2": nu2,
         "accuracy": clf.score(*test),
         "start_accuracy": start.score(*test),
         "train_accuracy": clf.score(X[:10_000], y[:10_000]),
@@ -115,10 +114,8 @@ def main():
     parser.add_argument("--output", type=Path, default=HERE / "results" / "table1_mnist.json")
     arguments = parser.parse_args()
 
-    runs = load_runs(arguments.output)
-    if any(r["nu2"] != arguments.nu2 for r in runs):
-        parser.error(f"{arguments.output} holds runs with another nu2: pass another --output.")
-    done = {(r["method"], r["size"], r["seed"]) for r in runs}
+    results = Results(arguments.output, {"nu2": arguments.nu2})
+    done = {(r["method"], r["size"], r["seed"]) for r in results.runs}
     normalizer = SampleNormalizer()
     train, test = (
         (normalizer.fit_transform(X), y)
@@ -136,10 +133,9 @@ def main():
                 checkpoint.parent.mkdir(parents=True, exist_ok=True)
                 result = run(method, size, seed, train, test, checkpoint, arguments.nu2)
                 print({k: v for k, v in result.items() if k != "history"}, flush=True)
-                runs.append(result)
-                save_runs(arguments.output, runs)
+                results.add(result)
                 checkpoint.unlink()
-    print_table(runs)
+    print_table(results.runs)
 
 
 if __name__ == "__main__":

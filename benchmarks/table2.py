@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _measure import load_runs, medians
+from _measure import medians
 from table1_cifar import PAPER, shown
 
 from skddl import DeTraMeClassifier
@@ -46,7 +46,6 @@ def make_classifier(name, arguments):
         max_epochs=1,
         learning_rate=0.01,
         mixed_precision=arguments.mixed_precision,
-        compile=arguments.compile,
         device=arguments.device,
         warm_start=True,
         random_state=0,
@@ -80,7 +79,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 in training")
-    parser.add_argument("--compile", action="store_true", help="torch.compile")
     parser.add_argument("--images", type=int, help="default: 20,000 on a GPU, 512 on a CPU")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--table1", type=Path, default=HERE / "results" / "table1_cifar.json")
@@ -97,7 +95,8 @@ def main():
         f"| DeTraMe-Net 9, paper | 3.0M | {PAPER['cifar10', 'plain-9'][1]} "
         f"| {PAPER['cifar100', 'plain-9'][1]} |"
     )
-    runs = load_runs(arguments.table1)
+    table1 = arguments.table1
+    runs = json.loads(table1.read_text())["runs"] if table1.exists() else []
     for label, batch_norm in (("with", True), ("without", False)):
         ours = [
             shown(runs, data, "plain-9", "q-metric", batch_norm) for data in ("cifar10", "cifar100")
@@ -126,7 +125,6 @@ def main():
         "threads": torch.get_num_threads(),
         "images": arguments.images,
         "mixed_precision": arguments.mixed_precision,
-        "compile": arguments.compile,
     }
     path.write_text(json.dumps({"setting": setting, "networks": results}, indent=1) + "\n")
     print(f"\nwrote {path}")

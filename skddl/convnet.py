@@ -28,7 +28,9 @@ class ConvNetClassifier(NetworkClassifier):
           `batch_norm` do not change it; it wants a `learning_rate` of 0.01 or less. Its weights
           start as in the paper, for pixels from 0 to 255, where `standardize` is False.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
-          returns a `torch.nn.Module` from batches of these to (n, n_features_out).
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as
+          ``lambda shape: PlainNet(6, n_classes=2, layers=...).features``. The parameters that
+          describe the networks above do not change it.
     image_shape : tuple (C, H, W), default=None
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.

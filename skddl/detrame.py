@@ -35,7 +35,9 @@ class DeTraMeClassifier(NetworkClassifier):
         - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
-          returns a `torch.nn.Module` from batches of these to (n, n_features_out).
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as
+          ``lambda shape: PlainNet(6, n_classes=2, layers=...).features``. The parameters that
+          describe the networks above do not change it.
     activation : {"q-metric", "relu"} or callable, default="q-metric"
         "q-metric": :class:`skddl.nn.QMetricReLU`, with kernels as large as those of the layer
         before it. "relu": the twin of the network, whose other layers start from the same weights.

@@ -89,6 +89,17 @@ def test_a_cell_of_table_1_of_paper_2_on_a_few_images(tmp_path, cifar_home, run_
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
+class NoTime:
+    """A timer that goes off as soon as it is started."""
+
+    def __init__(self, seconds, function):
+        assert 0 < seconds <= 3600
+        self.start = function
+
+    def cancel(self):
+        pass
+
+
 def test_a_cell_that_was_cut_goes_on_where_it_stopped(
     tmp_path, cifar_home, run_script, monkeypatch
 ):
@@ -120,6 +131,11 @@ def test_a_cell_that_was_cut_goes_on_where_it_stopped(
         return printed, json.loads(path.read_text())["runs"] if path.exists() else []
 
     _, (expected,) = run("at_once")
+    with monkeypatch.context() as patch:
+        patch.setattr(script.threading, "Timer", NoTime)
+        printed, runs = run("in_pieces")
+    assert "stopped after 0 of 4 steps; call again" in printed
+    assert not runs
     for stop_at in (1, 3):
         printed, runs = run("in_pieces")
         assert f"stopped after {stop_at} of 4 steps; call again" in printed
@@ -130,19 +146,56 @@ def test_a_cell_that_was_cut_goes_on_where_it_stopped(
     assert result["accuracy"] == expected["accuracy"]
 
 
+@pytest.fixture
+def small_study(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("detrame_small")
+
+
+@pytest.mark.parametrize("best", [0.001, 0.03, 3.0])
+def test_rates_are_tried_until_the_best_is_not_on_the_edge(small_study, monkeypatch, best):
+    def fit(cell, rate, seed, train, test, threads):
+        tried.append(rate)
+        accuracy = 0.9 - 0.1 * abs(np.log10(rate / best))
+        return {"rate": rate, "accuracy": accuracy, "diverged": rate > best}
+
+    monkeypatch.setattr(small_study, "fit", fit)
+    rates = small_study.RATES
+    for start in rates:
+        tried = []
+        monkeypatch.setitem(small_study.FIRST_RATES, "twin", (start, start))
+        runs = small_study.search(("MNIST 1K", 3, True, "twin"), [], None, 1)
+        assert small_study.best_rate(runs) == best
+        assert len(set(tried)) == len(tried) == len(runs)
+        position = rates.index(best)
+        assert {*rates[max(0, position - 1) : position + 2]} <= {*tried}
+        # What is known already is not tried again.
+        assert small_study.search(("MNIST 1K", 3, True, "twin"), runs, None, 1) == []
+
+
+@pytest.mark.parametrize("depth", [3, 6])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_networks_of_equal_size_are_of_equal_size(small_study, depth, batch_norm):
+    sizes = {
+        column: small_study.make_network(column, depth, 1, batch_norm)[1]
+        for column in small_study.COLUMNS
+    }
+    for column in ("equal parameters", "equal depth and parameters"):
+        assert sizes[column] == pytest.approx(sizes["DeTraMe"], rel=0.05)
+    assert sizes["twin"] < sizes["DeTraMe"] < sizes["equal depth"]
+
+
 @pytest.mark.slow
 def test_metrics_beat_relus_where_depth_is_scarce_and_not_where_it_is_equal(
-    mnist_home, monkeypatch
+    mnist_home, small_study
 ):
     """One seed of the first row of the small study: 1,000 images, 3 layers, batch norms."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    script = importlib.import_module("detrame_small")
     train, test = (
         load_mnist(mnist_home, subset=part, return_X_y=True) for part in ("train", "test")
     )
     rates = {"twin": 1.0, "equal parameters": 1.0, "equal depth": 0.3, "DeTraMe": 0.1}
     runs = {
-        column: script.fit(("MNIST 1K", 3, True, column), rate, 0, train, test, threads=1)
+        column: small_study.fit(("MNIST 1K", 3, True, column), rate, 0, train, test, threads=1)
         for column, rate in rates.items()
     }
     accuracy = {column: run["accuracy"] for column, run in runs.items()}

@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from skddl import ConvNetClassifier, DeTraMeClassifier
+from skddl._base import deterministic_convolutions
 from skddl.nn import QMetricReLU
 from tests.data import assert_same_model, model_state, small_digits
 
@@ -146,6 +147,14 @@ def test_same_seed_same_model(kind, more):
     other = quick(kind, **more, random_state=1).fit(X, y)
     state, other_state = model_state(first), model_state(other)
     assert np.abs(state["classifier.weight"] - other_state["classifier.weight"]).max() > 1e-3
+
+
+def test_convolutions_on_a_gpu_are_told_to_be_deterministic():
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    with deterministic_convolutions(torch.device("cuda")):
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+    assert (cudnn.deterministic, cudnn.benchmark) == before
 
 
 @pytest.mark.parametrize("more", [{}, {"dropout": 0.3, "augment": "shift-flip"}])
