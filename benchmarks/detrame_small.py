@@ -80,7 +80,12 @@ def convolutions(n_channels, kernel_size, *, n_steps, batch_norm):
     layers = nn.Sequential(nn.ReLU())
     for _ in range(n_steps):
         padding, bias = kernel_size // 2, not batch_norm
-        layers.append(nn.Conv2d(n_channels, n_channels, kernel_size, padding=padding, bias=bias))
+        convolution = nn.Conv2d(n_channels, n_channels, kernel_size, padding=padding, bias=bias)
+        # As the convolutions of a PlainNet start: torch's default lets deep chains fade.
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        if convolution.bias is not None:
+            nn.init.zeros_(convolution.bias)
+        layers.append(convolution)
         if batch_norm:
             layers.append(nn.BatchNorm2d(n_channels))
         layers.append(nn.ReLU())
