@@ -91,20 +91,23 @@ class RecomputedSteps(torch.autograd.Function):
             grad_constant, grad_weight = torch.zeros_like(constant), torch.zeros_like(weight)
             for step in range(ctx.n_steps, 0, -1):
                 # u_step = ReLU(damping * (constant + W~ u_before) + (1 - damping) * u_before)
-                grad = grad.where(u > 0, 0.0)
+                grad = grad.masked_fill(u <= 0, 0.0)
                 grad_constant.add_(grad, alpha=damping)
                 if step == 1:
                     break  # u_0 = 0
+                del u  # before there is another
                 u = take_steps(constant, weight, step - 1, damping)
                 grad_weight.add_(_weight_gradient(u, weight, grad), alpha=damping)
                 through_metric = _transpose_metric(grad, weight)
                 grad = through_metric if damping == 1 else torch.lerp(grad, through_metric, damping)
+                del through_metric
+            del constant, grad, u
             # constant = h * z - W~ z - b
             grad_weight -= _weight_gradient(z, weight, grad_constant)
             grad_z = None
             if ctx.needs_input_grad[0]:
-                grad_z = per_channel(h, z) * grad_constant
-                grad_z -= _transpose_metric(grad_constant, weight)
+                grad_z = _transpose_metric(grad_constant, weight).neg_()
+                grad_z.addcmul_(per_channel(h, z), grad_constant)
             others = [dim for dim in range(z.ndim) if dim != 1]
             grad_h, grad_b = (z * grad_constant).sum(others), -grad_constant.sum(others)
         return grad_z, grad_weight, grad_h, grad_b, None, None
