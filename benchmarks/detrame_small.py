@@ -1,6 +1,6 @@
 """Does a learned metric beat a ReLU? Narrow PlainNets, on MNIST and a piece of CIFAR-10.
 
-    python benchmarks/detrame_small.py      # all of it: about half an hour on two cores
+    python benchmarks/detrame_small.py      # all of it: about 35 minutes on two cores
 
 A metric adds parameters, multiplications and depth to its network. So DeTraMe is compared with
 four networks of ReLUs:
@@ -10,20 +10,21 @@ four networks of ReLUs:
 - equal depth: each metric replaced by as many convolutions as it takes steps, each under a ReLU,
   with weights of their own (and so with more parameters than DeTraMe);
 - equal depth and parameters: the same, narrowed until it has as many parameters as DeTraMe; only
-  with batch norms, without which chains of ReLUs hardly train.
+  with batch norms, to save time.
 
 For each of them the learning rate is chosen on a fifth of the training images of another subset,
-which the network does not see: rates from 0.001 to 3 in steps of about 3, until the best has a
-worse one on either side. Then five seeds: each draws a subset of the training images (the same one
-for all networks), initial weights and batches. Accuracies are those of all 10,000 test images; a
-training that diverges counts as chance, 10 %. Each finished fit is in the JSON file at once; fits
-that are already there are not computed again.
+which the network does not see: rates from 0.001 to 3 in steps of about 3, one seed each, until the
+chosen one has neighbours on both sides. Of those within one standard error of the best score it is
+the smallest: the best is often next to rates at which trainings fail. Then five seeds: each draws a
+subset of the training images (the same one for all networks), initial weights and batches.
+Accuracies are those of all 10,000 test images; a training that diverges counts as chance, 10 %.
+Each finished fit is in the JSON file at once; fits that are already there are not computed again.
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -106,6 +107,7 @@ def count_parameters(depth, channels, width, activation, n_steps, batch_norm):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@cache
 def make_network(column, depth, channels, batch_norm):
     """Activation and width of a column, and its number of parameters."""
     width, n_steps = NETWORKS[depth]
@@ -175,6 +177,7 @@ def fit(cell, rate, seed, train, test, threads):
         "rate": rate,
         "n_parameters": n_parameters,
         "accuracy": 0.1 if diverged else classifier.score(*test),
+        "n_scored": len(test[1]),
         "diverged": diverged,
         "seconds_per_epoch": seconds / setting.epochs,
         "loss": float(np.mean(classifier.loss_curve_[-10:])) if classifier.loss_curve_ else None,
@@ -206,8 +209,11 @@ def search(cell, known, train, threads):
 
 
 def best_rate(runs):
-    """The rate with the best score on the images held out; the smaller of two that are equal."""
-    return max(runs, key=lambda run: (not run["diverged"], run["accuracy"], -run["rate"]))["rate"]
+    """The smallest rate with a score, on images held out, within a standard error of the best."""
+    # Those that diverged count as chance; if all have, the smallest is the place to go on from.
+    best = max(run["accuracy"] for run in runs)
+    error = (best * (1 - best) / runs[0]["n_scored"]) ** 0.5
+    return min(run["rate"] for run in runs if run["accuracy"] >= best - error)
 
 
 def measure_memory(cell):
@@ -246,7 +252,7 @@ def print_tables(runs, memory):
         shown = []
         for column in COLUMNS:
             of_cell = [r for r in runs if cell_of(r) == (*row, column) and r["seed"] in SEEDS]
-            shown.append(percent(of_cell) if of_cell else "not run")
+            shown.append(percent(of_cell, digits=1, chance=0.1) if of_cell else "not run")
         print(f"| {row[0]} | {row[1]} | {'yes' if row[2] else 'no'} | " + " | ".join(shown) + " |")
     print(
         "\n| data | layers | batch norm | network | learning rate | parameters "

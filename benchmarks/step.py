@@ -5,8 +5,8 @@
 One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) split into
 its parts, beside the step of the same features under a linear classifier; then `sparse_encode`
 beside SPAMS called directly and scikit-learn's `sparse_encode`; then steps of DeTraMe networks
-beside those of their ReLU twins, and beside the ratio of their multiply-adds. All in one run,
-repeated in turns: the medians of the ratios are what to quote.
+beside those of their ReLU twins, and beside the ratio of their multiply-adds, and the memory that
+they take. All in one run, repeated in turns: the medians of the ratios are what to quote.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import sklearn.decomposition
 import torch
-from _measure import median_ratio, medians
+from _measure import median_ratio, medians, peak_memory
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -247,8 +247,30 @@ def time_networks(device, repeats):
     return results
 
 
-def print_networks(results):
-    """What `time_networks` found, in Markdown."""
+def measure_memory():
+    """Megabytes that a training step of PlainNet 3 takes on a CPU, steps kept or computed again."""
+    images, target = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
+    results = []
+    for n_steps in (2, 5, 10):
+        megabytes = {}
+        for name, memory_efficient in (("kept", False), ("computed again", True)):
+            network = PlainNet(
+                3,
+                n_classes=10,
+                n_steps=n_steps,
+                batch_norm=True,
+                dropout=(0.0, 0.0),
+                memory_efficient=memory_efficient,
+            )
+            training = make_steps(network, images, target)["training"]
+            training()  # what an optimizer remembers is there before
+            megabytes[name] = peak_memory(training) / 1e6
+        results.append({"steps": n_steps, **megabytes})
+    return results
+
+
+def print_networks(results, memory):
+    """What `time_networks` and `measure_memory` found, in Markdown."""
     print(
         "\n| DeTraMe network | step | ms | ms, twin | time over twin | multiply-adds over twin "
         "| time over multiply-adds |\n|---|---|---|---|---|---|---|"
@@ -259,6 +281,11 @@ def print_networks(results):
             f"| {row['milliseconds of the twin']:.1f} | {row['time over twin']:.2f} "
             f"| {row['multiply-adds over twin']:.2f} | {row['time over multiply-adds']:.2f} |"
         )
+    print(
+        "\n| steps of PlainNet 3, batch 128 | MB, steps kept | MB, computed again |\n|---|---|---|"
+    )
+    for row in memory:
+        print(f"| {row['steps']} | {row['kept']:.0f} | {row['computed again']:.0f} |")
 
 
 def main():
@@ -286,6 +313,7 @@ def main():
         "step": time_step(network, X, y, device, arguments.repeats),
         "encode": time_encode(inputs, network, device, arguments.repeats),
         "networks": time_networks(device, max(3, arguments.repeats // 3)),
+        "memory": measure_memory(),
     }
     print(", ".join(f"{key}: {value}" for key, value in result["setting"].items()), "\n")
     print("| part of a TDDL-CNN step | milliseconds |\n|---|---|")
@@ -299,7 +327,7 @@ def main():
         for name in ("skddl over spams", "scikit-learn over skddl", "kkt residual"):
             if name in row:
                 print(f"  {name}: {row[name]:.3g}")
-    print_networks(result["networks"])
+    print_networks(result["networks"], result["memory"])
     path = arguments.output or HERE / "results" / f"step-{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

@@ -115,7 +115,8 @@ def run(cell, arguments, train, test, seconds_left):
     n_steps = arguments.epochs * -(-len(train[1]) // 128)
     n_taken = classifier.n_iter_ if hasattr(classifier, "module_") else 0
     if n_taken < n_steps and not diverged:
-        print(f"{name}: stopped after {n_taken} of {n_steps} steps; call again")
+        until = f"after {n_taken} of {n_steps} steps" if n_taken else "before it went on"
+        print(f"{name}: stopped {until}; call again")
         return None
     dataset, network, activation, batch_norm, seed = cell
     result = {
@@ -146,7 +147,8 @@ def shown(runs, dataset, network, activation, batch_norm):
     of_cell = [r for r in runs if cell_of(r)[:4] == (dataset, network, activation, batch_norm)]
     if not of_cell:
         return "not run"
-    return f"{percent(of_cell)}, {len(of_cell)} run(s)"
+    chance = 0.1 if dataset == "cifar10" else 0.01
+    return f"{percent(of_cell, digits=2, chance=chance)}, {len(of_cell)} run(s)"
 
 
 def print_table(runs):

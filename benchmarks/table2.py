@@ -101,7 +101,7 @@ def main():
         ours = [
             shown(runs, data, "plain-9", "q-metric", batch_norm) for data in ("cifar10", "cifar100")
         ]
-        print(f"| DeTraMe-Net 9, ours, {label} batch norm | 2.985M | " + " | ".join(ours) + " |")
+        print(f"| DeTraMe-Net 9, ours, {label} batch norm | 3.0M | " + " | ".join(ours) + " |")
 
     print(f"\n| network | parameters | training, s/image in {EPOCHS} epochs | testing, s/image |")
     print("|---|---|---|---|")

@@ -20,8 +20,8 @@ from ._callbacks import CallbackSupportMixin
 from .training import DivergenceError, identify
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
-# The maps of a network for images are many times as large.
-_INFERENCE_VALUES, _INFERENCE_SAMPLES = 2**19, 1000
+# The maps of a network for images are many times as large; a GPU wants more at a time.
+_INFERENCE_VALUES, _INFERENCE_SAMPLES = {"cpu": 2**19, "cuda": 2**22}, 1000
 
 _NUMPY_TYPES = {torch.float32: np.float32, torch.float64: np.float64}
 # Which torch can index on every device.
@@ -172,9 +172,8 @@ class Samples:
     @property
     def inference_batch(self) -> int:
         """Samples to pass through a network at a time when nothing is learned."""
-        if self.device.type == "cuda":
-            return _INFERENCE_SAMPLES
-        return min(_INFERENCE_SAMPLES, max(1, _INFERENCE_VALUES // self.X.shape[1]))
+        values = _INFERENCE_VALUES["cuda" if self.device.type == "cuda" else "cpu"]
+        return min(_INFERENCE_SAMPLES, max(1, values // self.X.shape[1]))
 
     def __len__(self) -> int:
         return len(self.X)

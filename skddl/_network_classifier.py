@@ -156,8 +156,9 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     @property
     def _advice(self) -> str:
-        may_have_norms = self.architecture in (*_PLAIN, *_RESIDUAL, "dense")
-        return ", or pass batch_norm=True" if may_have_norms and not self.batch_norm else ""
+        name = self.architecture
+        may_have_norms = isinstance(name, str) and name in ARCHITECTURES and not self.batch_norm
+        return ", or pass batch_norm=True" if may_have_norms else ""
 
     def _activation(self) -> dict[str, Any]:
         """Parameters of the networks that say what the activations are."""

@@ -26,7 +26,7 @@ def standardized_inputs(
     if not standardize:
         return StandardizedInputs(input_shape, torch.zeros(n_channels), torch.ones(n_channels))
     scaler = StandardScaler()
-    size = samples.inference_batch
+    size = samples.on("cpu").inference_batch  # where the statistics are computed
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), size):
             batch = samples.X[rows[start : start + size]].astype(np.float64)
@@ -39,14 +39,15 @@ def standardized_inputs(
         mean = means.mean(axis=1)
         scale = np.sqrt(variances.mean(axis=1) + means.var(axis=1))
     # What is constant but for rounding is not blown up.
-    scale[scale <= _ROUNDING * np.abs(mean)] = 1
+    constant = scale <= _ROUNDING * np.abs(mean)
+    scale[constant] = 1
     limits = torch.finfo(samples.dtype)
-    if (far := np.abs(mean) * limits.eps > _LARGEST_LOSS * scale).any():
+    if (far := ~constant & (np.abs(mean) * limits.eps > _LARGEST_LOSS * scale)).any():
         kind = "Channel" if len(input_shape) == 3 else "Column"
         raise ValueError(
             f"{kind} {far.argmax()} of X varies by {scale[far.argmax()]:.3g} around "
-            f"{mean[far.argmax()]:.3g}, which {dtype_name(samples.dtype)} rounds away. Subtract "
-            "its mean first, for example with StandardScaler, or pass dtype='float64'."
+            f"{mean[far.argmax()]:.7g}: too little for {dtype_name(samples.dtype)}. Subtract its "
+            "mean first, for example with StandardScaler, or pass dtype='float64'."
         )
     # Beyond that, what the network sees would be infinite, or divided by zero.
     if not (np.abs(mean).max() < limits.max and limits.tiny < scale.min() <= scale.max() < np.inf):

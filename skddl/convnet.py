@@ -26,7 +26,8 @@ class ConvNetClassifier(NetworkClassifier):
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - "lenet": :class:`skddl.nn.LeNet`, paper 1's full-CNN, for images. `width`, `dropout` and
           `batch_norm` do not change it; it wants a `learning_rate` of 0.01 or less. Its weights
-          start as in the paper, for pixels from 0 to 255, where `standardize` is False.
+          start as in the paper, which had pixels from 0 to 255, where `standardize` is False and
+          the samples are not bytes (which are divided by 255).
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
           returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as
           ``lambda shape: PlainNet(6, n_classes=2, layers=...).features``. The parameters that
@@ -60,7 +61,7 @@ class ConvNetClassifier(NetworkClassifier):
     nesterov : bool, default=False
         Whether the momentum of "sgd" is Nesterov's.
     weight_decay : float, default=5e-4
-        Weight of half the squared norm of the parameters in the loss.
+        Weight of half the squared norm of the parameters in the loss; of "adamw" decoupled from it.
     decay_all : bool, default=False
         Whether `weight_decay` also applies to the parameters of batch
         normalisations.

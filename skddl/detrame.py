@@ -74,7 +74,7 @@ class DeTraMeClassifier(NetworkClassifier):
     nesterov : bool, default=False
         Whether the momentum of "sgd" is Nesterov's.
     weight_decay : float, default=5e-4
-        Weight of half the squared norm of the parameters in the loss.
+        Weight of half the squared norm of the parameters in the loss; of "adamw" decoupled from it.
     decay_all : bool, default=False
         Whether `weight_decay` also applies to W~, h and b of the metrics
         and to batch normalisations.
@@ -146,8 +146,9 @@ class DeTraMeClassifier(NetworkClassifier):
     batch. Samples in float64 are answered in float64. On a GPU the samples are kept there as they
     are, if they take less than half of its free memory.
 
-    A metric adds parameters, multiplications and depth to each layer: compare with a ReLU network
-    of equal size, not only with the twin.
+    What is learned need not be a metric (nothing makes it symmetric or positive), and a few steps
+    need not be near its fixed point. A metric adds parameters, multiplications and depth to each
+    layer: compare with ReLU networks of equal size and of equal depth, not only with the twin.
 
     References
     ----------

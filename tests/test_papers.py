@@ -134,7 +134,7 @@ def test_a_cell_that_was_cut_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(script.threading, "Timer", NoTime)
         printed, runs = run("in_pieces")
-    assert "stopped after 0 of 4 steps; call again" in printed
+    assert "stopped before it went on; call again" in printed
     assert not runs
     for stop_at in (1, 3):
         printed, runs = run("in_pieces")
@@ -156,8 +156,8 @@ def small_study(monkeypatch):
 def test_rates_are_tried_until_the_best_is_not_on_the_edge(small_study, monkeypatch, best):
     def fit(cell, rate, seed, train, test, threads):
         tried.append(rate)
-        accuracy = 0.9 - 0.1 * abs(np.log10(rate / best))
-        return {"rate": rate, "accuracy": accuracy, "diverged": rate > best}
+        accuracy = 0.1 if rate > best else 0.9 - 0.1 * abs(np.log10(rate / best))
+        return {"rate": rate, "accuracy": accuracy, "n_scored": 2000}
 
     monkeypatch.setattr(small_study, "fit", fit)
     rates = small_study.RATES
@@ -171,6 +171,12 @@ def test_rates_are_tried_until_the_best_is_not_on_the_edge(small_study, monkeypa
         assert {*rates[max(0, position - 1) : position + 2]} <= {*tried}
         # What is known already is not tried again.
         assert small_study.search(("MNIST 1K", 3, True, "twin"), runs, None, 1) == []
+
+
+def test_of_rates_that_are_as_good_the_smallest_is_chosen(small_study):
+    scores = {0.01: 0.90, 0.03: 0.925, 0.1: 0.93, 0.3: 0.1}
+    runs = [{"rate": rate, "accuracy": score, "n_scored": 2000} for rate, score in scores.items()]
+    assert small_study.best_rate(runs) == 0.03  # the standard error of 0.93 is 0.0057
 
 
 @pytest.mark.parametrize("depth", [3, 6])
@@ -187,12 +193,13 @@ def test_networks_of_equal_size_are_of_equal_size(small_study, depth, batch_norm
 
 @pytest.mark.slow
 def test_metrics_beat_relus_where_depth_is_scarce_and_not_where_it_is_equal(
-    mnist_home, small_study
+    mnist_home, small_study, monkeypatch
 ):
     """One seed of the first row of the small study: 1,000 images, 3 layers, batch norms."""
     train, test = (
         load_mnist(mnist_home, subset=part, return_X_y=True) for part in ("train", "test")
     )
+    monkeypatch.setattr(small_study.torch, "set_num_threads", lambda n: None)
     rates = {"twin": 1.0, "equal parameters": 1.0, "equal depth": 0.3, "DeTraMe": 0.1}
     runs = {
         column: small_study.fit(("MNIST 1K", 3, True, column), rate, 0, train, test, threads=1)

@@ -54,9 +54,9 @@ class QMetricReLU(nn.Module):
     init_std : float, default=0.0
         Standard deviation of the normal distribution from which W~ is drawn; 0 starts as a ReLU.
     memory_efficient : bool, default=False
-        Whether the backward pass computes the steps anew instead of keeping them. The memory that
-        training takes does not grow with `n_steps` then; the time does, with its square. There is
-        no second derivative then. Steps to convergence (`tol`) are kept all the same.
+        Whether the backward pass computes the steps anew instead of keeping them. Then the memory
+        that training takes does not grow with `n_steps`, while the time does with its square, and
+        there is no second derivative. Steps to convergence (`tol`) are kept all the same.
 
     Attributes
     ----------
@@ -86,7 +86,8 @@ class QMetricReLU(nn.Module):
     so where atoms are little correlated, for instance where the absolute values in each row of W~
     sum up to less than 1, but not for a dictionary of many coherent atoms. Steps damped by less
     than 2 / (1 - m), m being the smallest eigenvalue of W~, converge for every exact metric: each
-    of them lowers the objective. For a learned W~, a spectral norm below 1 is sufficient.
+    of them lowers the objective. A learned W~ need not come from a metric at all; a spectral norm
+    below 1 is sufficient for it.
 
     The steps are taken in the dtype of the input, to which the parameters are cast, or in that of
     autocast. On a GPU, convolutions of float32 may run in TF32 (see

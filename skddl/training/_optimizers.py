@@ -70,9 +70,9 @@ class Moments:
         for index, moments in self.tensors.items():
             parameter = parameters[index]
             for name, value in moments.items():
-                # Scalars (numbers of steps) stay on the CPU and in their type; others are laid out
-                # in memory as the parameter is.
-                like = value if value.ndim == 0 else parameter.detach()
+                # What counts steps stays on the CPU and in its type; all else is laid out in memory
+                # as the parameter is.
+                like = value if name in ("step", "mu_product") else parameter.detach()
                 optimizer.state[parameter][name] = torch.empty_like(like).copy_(value)
 
     def cpu_(self) -> None:

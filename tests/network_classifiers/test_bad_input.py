@@ -104,13 +104,13 @@ def test_samples_that_the_dtype_cannot_hold(scale):
 def test_a_column_that_float32_cannot_tell_from_a_constant():
     """Such as time stamps."""
     samples = 1.7e9 + 10 * np.random.default_rng(0).normal(size=(300, 3))
-    samples[:, 0] = 0
+    samples[:, 0] = 1e6  # constant, which is no trouble
     labels = samples[:, 1] > 1.7e9
-    with pytest.raises(ValueError, match=r"Column 1 of X varies by .* around 1.7e\+09.*float64'"):
+    with pytest.raises(ValueError, match=r"Column 1 of X varies by .* around 1.7e\+09: too"):
         quick().fit(samples, labels)
     model = quick(dtype="float64", max_epochs=30).fit(samples, labels)
     assert model.score(samples, labels) > 0.95
-    assert quick(standardize=False, max_epochs=1).fit(0 * samples, labels).n_iter_ == 8
+    assert not model.module_.features[0](torch.from_numpy(samples))[:, 0].any()
 
 
 def test_augmentation_that_changes_the_shape():

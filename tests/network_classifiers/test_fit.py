@@ -1,6 +1,7 @@
 """How DeTraMeClassifier and ConvNetClassifier learn."""
 
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -155,6 +156,24 @@ def test_convolutions_on_a_gpu_are_told_to_be_deterministic():
     with deterministic_convolutions(torch.device("cuda")):
         assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
     assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
+def test_training_asks_for_deterministic_convolutions(monkeypatch):
+    inside = []
+
+    @contextmanager
+    def watched(device):
+        inside.append(device)
+        yield
+        inside.append("left")
+
+    def augment(images):
+        assert inside == [torch.device("cpu")]
+        return images
+
+    monkeypatch.setattr("skddl._classifier.deterministic_convolutions", watched)
+    quick("plain", augment=augment, max_epochs=1).fit(X, y)
+    assert inside == [torch.device("cpu"), "left"]
 
 
 @pytest.mark.parametrize("more", [{}, {"dropout": 0.3, "augment": "shift-flip"}])
@@ -467,6 +486,50 @@ def test_history_has_an_entry_per_epoch():
     means = np.reshape(model.loss_curve_, (3, 5)).mean(axis=1)
     assert [entry["loss"] for entry in model.history_] == pytest.approx(means)
     assert means[-1] < means[0]
+
+
+def test_ctrl_c_keeps_the_model_so_far():
+    class Interrupted(DeTraMeClassifier):
+        def _make_loss(self):
+            compute_loss = super()._make_loss()
+
+            def interrupt(batch):
+                if self._training.iteration == 7:
+                    raise KeyboardInterrupt
+                return compute_loss(batch)
+
+            return interrupt
+
+    with pytest.warns(UserWarning, match="interrupted after 7 of 25 iterations"):
+        model = quick("plain", estimator=Interrupted).fit(X, y)
+    assert model.n_iter_ == 7
+    assert len(model.loss_curve_) == 7
+    assert model.predict(X).shape == (200,)
+
+
+@pytest.mark.parametrize("estimator", [DeTraMeClassifier, ConvNetClassifier])
+def test_callbacks_see_the_epochs_and_may_stop(estimator):
+    pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9 or newer")
+    scores = []
+
+    class Stopping:
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+            scores.append(fitted_estimator.score(X, y))
+            return len(scores) == 3
+
+        def teardown(self, estimator, context):
+            pass
+
+    model = quick("plain", estimator=estimator, max_epochs=100)
+    model.set_callbacks(Stopping())
+    assert model.fit(X, y).n_iter_ == 15
+    assert scores[-1] == model.score(X, y)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
