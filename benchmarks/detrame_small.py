@@ -23,8 +23,9 @@ Each finished fit is in the JSON file at once; fits that are already there are n
 
 import argparse
 import time
+from bisect import bisect
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -69,6 +70,7 @@ FIRST_RATES = {
     "equal depth and parameters": (0.1, 0.03),
     "DeTraMe": (0.1, 0.03),
 }
+WIDTHS = [step / 500 for step in range(10, 300)]
 SEEDS = range(5)
 SEARCH_SEED = 1000
 
@@ -107,22 +109,20 @@ def count_parameters(depth, channels, width, activation, n_steps, batch_norm):
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@cache
 def make_network(column, depth, channels, batch_norm):
     """Activation and width of a column, and its number of parameters."""
     width, n_steps = NETWORKS[depth]
     chain = partial(convolutions, n_steps=n_steps, batch_norm=batch_norm)
     activation = "q-metric" if column == "DeTraMe" else chain if "depth" in column else "relu"
+
+    def count(width, activation=activation):
+        return count_parameters(depth, channels, width, activation, n_steps, batch_norm)
+
     if "parameters" in column:
-        wanted = count_parameters(depth, channels, width, "q-metric", n_steps, batch_norm)
-        width = min(
-            np.arange(0.02, 0.6, 0.002),
-            key=lambda w: abs(
-                count_parameters(depth, channels, w, activation, n_steps, batch_norm) - wanted
-            ),
-        )
-    n_parameters = count_parameters(depth, channels, width, activation, n_steps, batch_norm)
-    return {"activation": activation, "width": float(width)}, n_parameters
+        wanted = count(width, "q-metric")
+        position = bisect(WIDTHS, wanted, key=count)
+        width = min(WIDTHS[position - 1 : position + 1], key=lambda w: abs(count(w) - wanted))
+    return {"activation": activation, "width": width}, count(width)
 
 
 def make_classifier(cell, rate, seed, epochs):
