@@ -74,10 +74,15 @@ class Results:
         os.replace(partial, self.path)
 
 
+def has_failed(run, chance):
+    """Whether a training learned nothing."""
+    return run["diverged"] or run["accuracy"] < 1.5 * chance
+
+
 def percent(runs, *, digits, chance):
     """Mean and standard deviation of the accuracies of some runs, and how many learned nothing."""
     accuracy = 100 * np.array([run["accuracy"] for run in runs])
     spread = f" ± {accuracy.std(ddof=1):.{digits}f}" if len(accuracy) > 1 else ""
-    failed = sum(run["diverged"] or run["accuracy"] < 1.5 * chance for run in runs)
+    failed = sum(has_failed(run, chance) for run in runs)
     note = f" ({failed} of {len(runs)} failed)" if failed else ""
     return f"{accuracy.mean():.{digits}f}{spread}{note}"

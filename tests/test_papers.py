@@ -200,7 +200,7 @@ def test_metrics_beat_relus_where_depth_is_scarce_and_not_where_it_is_equal(
         load_mnist(mnist_home, subset=part, return_X_y=True) for part in ("train", "test")
     )
     monkeypatch.setattr(small_study.torch, "set_num_threads", lambda n: None)
-    rates = {"twin": 1.0, "equal parameters": 1.0, "equal depth": 0.3, "DeTraMe": 0.1}
+    rates = {"twin": 1.0, "equal parameters": 1.0, "equal depth": 0.1, "DeTraMe": 0.1}
     runs = {
         column: small_study.fit(("MNIST 1K", 3, True, column), rate, 0, train, test, threads=1)
         for column, rate in rates.items()

@@ -111,6 +111,16 @@ def test_a_column_that_float32_cannot_tell_from_a_constant():
     model = quick(dtype="float64", max_epochs=30).fit(samples, labels)
     assert model.score(samples, labels) > 0.95
     assert not model.module_.features[0](torch.from_numpy(samples))[:, 0].any()
+    with pytest.raises(
+        ValueError, match=r"too little for float64\. Subtract its mean first, .*r\.$"
+    ):
+        quick(dtype="float64").fit(samples + 1e15, labels)
+
+
+def test_a_constant_column_that_float32_rounds():
+    samples = np.column_stack([X, np.full(len(X), 1e12)])
+    model = quick(max_epochs=20).fit(samples, y)
+    assert model.score(samples, y) == model.score(samples.astype(np.float32), y) > 0.9
 
 
 def test_augmentation_that_changes_the_shape():

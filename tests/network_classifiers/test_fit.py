@@ -344,7 +344,7 @@ def test_samples_are_standardised_by_the_training_data():
     inputs = dense.module_.features[0]
     np.testing.assert_allclose(inputs.mean, samples.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(inputs.scale[1:], samples.std(axis=0)[1:], atol=1e-12)
-    assert inputs.scale[0] == 1
+    assert inputs.scale[0] == 5
     images = np.stack([X64.reshape(-1, 8, 8), 3 * X64.reshape(-1, 8, 8) + 1], axis=1)
     plain = quick("plain", image_shape=(2, 8, 8), max_epochs=1, dtype="float64").fit(images, y)
     inputs = plain.module_.features[0]
