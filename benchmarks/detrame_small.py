@@ -201,8 +201,9 @@ def search(cell, known, train, threads):
     """
     runs = list(known)
     *_, batch_norm, column = cell
-    first, seeds = (of[0 if batch_norm else 1] for of in (FIRST_RATES[column], SEARCH_SEEDS))
-    best = RATES.index(first)
+    which = 0 if batch_norm else 1
+    seeds = SEARCH_SEEDS[which]
+    best = RATES.index(FIRST_RATES[column][which])
     while True:
         for rate in RATES[max(best - 1, 0) : best + 2]:
             for seed in seeds:

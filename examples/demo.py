@@ -51,7 +51,7 @@ def make_models():
         "TDDL-CNN (skddl)": [
             TaskDrivenDictionaryClassifier(features="lenet", image_shape=(1, 8, 8), random_state=0)
         ],
-        "DeTraMe, PlainNet 3 (skddl)": [DeTraMeClassifier(**images, random_state=0)],
+        "DeTraMe, a narrow PlainNet 3 (skddl)": [DeTraMeClassifier(**images, random_state=0)],
         "its ReLU twin (skddl)": [ConvNetClassifier(**images, random_state=0)],
         "logistic regression": [LogisticRegression(C=10, max_iter=1000)],
         "RBF SVM": [SVC(C=10)],

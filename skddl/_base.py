@@ -1,6 +1,7 @@
 """What every torch-backed estimator shares: input, device, batches, random numbers."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -51,8 +52,15 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         """
         X = as_array(X)
         shape = tuple(getattr(X, "shape", ()))
+        if len(shape) == 3:
+            raise ValueError(
+                f"X has the shape {shape}. Images must have (n_samples, channels, height, width): "
+                "pass X[:, None] if these are grey, or X[None] if it is a single one."
+            )
         if reset:
             self._image_shape = self._find_image_shape(shape)
+            if self._image_shape is not None:
+                _warn_of_channels_last(self._image_shape)
         if len(shape) == 4:
             if self._image_shape is not None and shape[1:] != self._image_shape:
                 raise ValueError(
@@ -118,8 +126,21 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         return result
 
 
+def _warn_of_channels_last(image_shape: tuple[int, ...]) -> None:
+    """Warn of a shape that is probably (H, W, C)."""
+    channels, height, width = image_shape
+    if width in (1, 3, 4) and channels > 4 and height > 4:
+        warnings.warn(
+            f"The images are taken for {channels} channels of {height}x{width} pixels. If the "
+            "channels come last, pass X.transpose(0, 3, 1, 2).",
+            stacklevel=4,
+        )
+
+
 def as_array(X: Any) -> Any:
-    """A torch tensor as a numpy array; anything else as it is."""
+    """A torch tensor, or a list of images, as a numpy array; anything else as it is."""
+    if isinstance(X, list | tuple) and len(X) and np.ndim(as_array(X[0])) == 3:
+        return np.stack([np.asarray(as_array(image)) for image in X])
     if not isinstance(X, Tensor):
         return X
     X = X.detach().cpu()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -141,9 +141,10 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
     ) -> Self:
         """Go on learning: one pass over `X` in mini-batches.
 
-        The first call also makes the start, from its samples alone. The learning rate of Algorithm
-        1 (`t0`) goes on falling from call to call; with an `lr_schedule` it stays as it is. Nothing
-        is held out: `early_stopping` is for `fit`.
+        The first call also makes the start, from its samples alone: the initial dictionary, or the
+        means and scales of the columns. The learning rate of Algorithm 1 (`t0`) goes on falling
+        from call to call; with an `lr_schedule` it stays as it is. Nothing is held out:
+        `early_stopping` is for `fit`. Batch norms cannot learn from a single sample.
 
         Parameters
         ----------
@@ -212,6 +213,20 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
         """
         return softmax(self._scores(X), axis=1)
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+        """
+        return log_softmax(self._scores(X), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each sample.

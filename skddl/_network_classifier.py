@@ -295,13 +295,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             x = batch.x
             if augment is not None:
                 assert self._image_shape is not None
-                images = augment(x.reshape(-1, *self._image_shape))
-                if images.shape != (len(x), *self._image_shape):
-                    raise ValueError(
-                        f"augment={self.augment!r} must return images of the shape that it gets, "
-                        f"{(len(x), *self._image_shape)}; got {tuple(images.shape)}."
-                    )
-                x = images.flatten(1)
+                x = self._augmented(augment, x.reshape(-1, *self._image_shape)).flatten(1)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
                 losses = nn.functional.cross_entropy(
                     self._forward_batch(forward, x),
@@ -312,6 +306,18 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             return (losses * batch.sample_weight).mean(), {}
 
         return compute_loss
+
+    def _augmented(self, augment: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        changed = augment(images)
+        expected = images.shape, images.dtype, images.device
+        if not isinstance(changed, Tensor):
+            got: Any = type(changed)
+        elif (got := (changed.shape, changed.dtype, changed.device)) == expected:
+            return changed
+        raise ValueError(
+            f"augment={self.augment!r} must return images of the shape, dtype and device that it "
+            f"gets, {expected}; got {got}."
+        )
 
     def _forward_batch(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         try:

@@ -29,9 +29,9 @@ class ConvNetClassifier(NetworkClassifier):
           start as in the paper, which had pixels from 0 to 255, where `standardize` is False and
           the samples are not bytes (which are divided by 255).
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
-          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as
-          ``lambda shape: PlainNet(6, n_classes=2, layers=...).features``. The parameters that
-          describe the networks above do not change it.
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as the
+          ``features`` of a network of `skddl.nn` with other `layers`. The parameters that describe
+          the networks above do not change it. A model with a lambda cannot be pickled.
     image_shape : tuple (C, H, W), default=None
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.
@@ -63,7 +63,7 @@ class ConvNetClassifier(NetworkClassifier):
     weight_decay : float, default=5e-4
         Weight of half the squared norm of the parameters in the loss; of "adamw" decoupled from it.
     decay_all : bool, default=False
-        Whether `weight_decay` also applies to the parameters of batch
+        Whether `weight_decay` also applies to the parameters of batch, layer and group
         normalisations.
     lr_schedule : {"step", "cosine", "constant"} or callable, default="step"
         Factor on the learning rate. "step": times 0.2 after 30 %, 60 % and 80 % of the steps, which

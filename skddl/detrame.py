@@ -35,9 +35,9 @@ class DeTraMeClassifier(NetworkClassifier):
         - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
-          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as
-          ``lambda shape: PlainNet(6, n_classes=2, layers=...).features``. The parameters that
-          describe the networks above do not change it.
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out), such as the
+          ``features`` of a network of `skddl.nn` with other `layers`. The parameters that describe
+          the networks above do not change it. A model with a lambda cannot be pickled.
     activation : {"q-metric", "relu"} or callable, default="q-metric"
         "q-metric": :class:`skddl.nn.QMetricReLU`, with kernels as large as those of the layer
         before it. "relu": the twin of the network, whose other layers start from the same weights.
@@ -76,8 +76,8 @@ class DeTraMeClassifier(NetworkClassifier):
     weight_decay : float, default=5e-4
         Weight of half the squared norm of the parameters in the loss; of "adamw" decoupled from it.
     decay_all : bool, default=False
-        Whether `weight_decay` also applies to W~, h and b of the metrics
-        and to batch normalisations.
+        Whether `weight_decay` also applies to W~, h and b of the metrics, and to batch, layer and
+        group normalisations.
     lr_schedule : {"step", "cosine", "constant"} or callable, default="step"
         Factor on the learning rate. "step": times 0.2 after 30 %, 60 % and 80 % of the steps, which
         is after 60, 120 and 160 of 200 epochs. "cosine": falls from 1 to 0 as half a cosine. A

@@ -1,5 +1,6 @@
-"""What the networks of paper 2 share: features under a linear classifier, activations, weights."""
+"""What the networks share: features under a linear classifier, activations, first weights."""
 
+import inspect
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -44,9 +45,33 @@ def activation_factory(activation: str | ActivationFactory, **of_metric: Any) ->
     if activation == "relu":
         return lambda n_channels, kernel_size: nn.ReLU()
     if callable(activation):
-        # What the user hands over twice would share its parameters, and the user's own be trained.
-        return lambda n_channels, kernel_size: deepcopy(activation(n_channels, kernel_size))
+        return _factory_of_users(activation)
     raise ValueError(f"activation must be 'q-metric', 'relu' or a callable, got {activation!r}.")
+
+
+def _factory_of_users(make: Any) -> ActivationFactory:
+    """Activations of the user's, each of them a module of its own."""
+    try:
+        if isinstance(make, nn.Module):
+            raise TypeError("a module is not what makes one")
+        inspect.signature(make).bind(1, None)
+    except ValueError:  # something built in that has no signature
+        pass
+    except TypeError as error:
+        raise TypeError(
+            "activation must be a callable that takes the number of channels and the kernel size "
+            f"and returns a module, such as `lambda n_channels, kernel_size: nn.GELU()`; got "
+            f"{make!r}: {error}."
+        ) from error
+
+    def factory(n_channels: int, kernel_size: int | None) -> nn.Module:
+        module = make(n_channels, kernel_size)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"activation must return a torch.nn.Module, got {module!r}.")
+        # What the user returns twice would share its parameters, and the user's own be trained.
+        return deepcopy(module)
+
+    return factory
 
 
 def initialized(layer: nn.Linear | nn.Conv2d, std: float | None = None) -> nn.Module:

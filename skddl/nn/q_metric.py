@@ -49,8 +49,7 @@ class QMetricReLU(nn.Module):
         Bound on the number of steps if there is a `tol`.
     damping : float, default=1.0
         In (0, 1]. Below 1, the argument of the ReLU is ``damping`` times that of Eq. (9) plus
-        ``1 - damping`` times ``U_t``, which has the same fixed point: see Notes. It is not part of
-        the ``state_dict``.
+        ``1 - damping`` times ``U_t``, which has the same fixed point: see Notes.
     init_std : float, default=0.0
         Standard deviation of the normal distribution from which W~ is drawn; 0 starts as a ReLU.
     memory_efficient : bool, default=False
@@ -94,7 +93,9 @@ class QMetricReLU(nn.Module):
     ``torch.backends.cudnn.allow_tf32``), in which steps settle to 1e-3 at best: use float64 for
     exact metrics of filters there.
 
-    Call `project_` after each step of an optimizer, as the estimators of this package do.
+    Call `project_` after each step of an optimizer, as the estimators of this package do. The
+    ``state_dict`` has W~, h and b alone: `n_steps`, `tol`, `max_steps` and `damping` must be the
+    same where it is loaded.
 
     References
     ----------
@@ -130,7 +131,7 @@ class QMetricReLU(nn.Module):
             ("n_steps", n_steps),
             ("max_steps", max_steps),
         ):
-            if not isinstance(number, Integral) or number < 1:
+            if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
                 raise ValueError(f"{name} must be an int of at least 1, got {number!r}.")
         if kernel_size is not None and (
             not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0
@@ -173,7 +174,8 @@ class QMetricReLU(nn.Module):
         For inputs ``z = Q^-1 D' x``, the fixed point of its steps is the sparse code of x:
         ``argmin_(a >= 0) 1/2 ||x - D a||^2 + lambda ||a||_1 + (alpha + beta)/2 ||a||^2``, which is
         ``SparseCode(..., lambda1=lambda_, lambda2=alpha + beta, positive=True)``. The steps are
-        damped where plain ones do not converge, or hardly (see Notes of the class).
+        damped where plain ones do not converge, or hardly (see Notes of the class). `n_steps` of
+        them are not the code yet: for that pass a `tol` and call ``eval()``.
 
         Parameters
         ----------
@@ -213,24 +215,25 @@ class QMetricReLU(nn.Module):
                 "dictionary must have the shape (n_components, n_features) or (n_components, C, s, "
                 f"s), got {tuple(dictionary.shape)}."
             )
-        if not lambda_ > 0:
-            raise ValueError(f"lambda_ must be positive, got {lambda_}.")
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive, got {alpha}.")
-        if not beta >= 0:
-            raise ValueError(f"beta must be at least 0, got {beta}.")
         if not dictionary.is_floating_point():
             raise TypeError(f"dictionary must be of a floating-point type, got {dictionary.dtype}.")
-        weight, h, b, damping = exact_metric(dictionary.detach(), lambda_, alpha, beta)
+        if not bool(dictionary.isfinite().all()):
+            raise ValueError("dictionary contains NaN or infinity.")
+        for name, weight in (("lambda_", lambda_), ("alpha", alpha)):
+            if not 0 < weight < math.inf:
+                raise ValueError(f"{name} must be positive and finite, got {weight}.")
+        if not 0 <= beta < math.inf:
+            raise ValueError(f"beta must be at least 0 and finite, got {beta}.")
+        metric, h, b, damping = exact_metric(dictionary.detach(), lambda_, alpha, beta)
         module = cls(
-            len(weight),
-            kernel_size=weight.shape[-1] if weight.ndim == 4 else None,
+            len(metric),
+            kernel_size=metric.shape[-1] if metric.ndim == 4 else None,
             n_steps=n_steps,
             tol=tol,
             max_steps=max_steps,
             damping=damping,
         ).to(dictionary)
-        module.load_state_dict({"weight": weight, "h": h, "b": b})
+        module.load_state_dict({"weight": metric, "h": h, "b": b})
         return module
 
     def forward(self, z: Tensor) -> Tensor:
@@ -272,8 +275,8 @@ class QMetricReLU(nn.Module):
             result = result.index_copy(0, moving, u)
             warnings.warn(
                 f"{len(moving)} of {len(result)} samples still move by more than tol={tol:g} after "
-                f"{self.max_steps} steps. Raise max_steps, or lower damping (it is "
-                f"{self.damping:g}).",
+                f"{self.max_steps} steps. Raise max_steps, or tol."
+                + (" If they never settle, lower damping." if self.damping == 1 else ""),
                 ConvergenceWarning,
                 stacklevel=2,
             )

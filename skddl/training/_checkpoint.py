@@ -6,7 +6,7 @@ import os
 import time
 from hashlib import blake2b
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ _FORMAT = "skddl-checkpoint-1"
 # A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
 _STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
 _ROWS_AT_A_TIME = 1000
+# What a function may find in its module that is to it as a parameter.
+_SETTINGS = (str, int, float, bytes, tuple, list, dict)
 
 
 class Checkpoint:
@@ -144,7 +146,8 @@ class Checkpoint:
         if not isinstance(header, dict) or header.get("identity") != self.identity:
             raise ValueError(
                 f"The checkpoint {str(self.path)!r} belongs to a fit with other parameters or "
-                "other data. Remove it or pass another path as checkpoint."
+                "other data. Remove it or pass another path as checkpoint. Each fit of a search "
+                "and each that goes on by warm_start needs a file of its own."
             )
         return tensors, header
 
@@ -163,26 +166,46 @@ def identify(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """`value` such that what means the same has the same repr."""
+def _plain(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """`value` such that what means the same has the same repr.
+
+    `inside` are the objects that hold it, of which one may be held by another.
+    """
+    if id(value) in inside:
+        return None
+    inside = (*inside, id(value))
+
+    def plain(part: Any) -> Any:
+        return _plain(part, inside)
+
     if isinstance(value, dict):
-        return sorted((repr(_plain(key)), repr(_plain(item))) for key, item in value.items())
+        return sorted((repr(plain(key)), repr(plain(item))) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, (str, int, float, bytes)):
         return value
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().double().numpy()
+    if isinstance(value, np.ndarray):
+        return identify(value)
     # The repr of anything else may hold an address, which another process does not know.
     if isinstance(value, functools.partial):
-        return _plain([value.func, value.args, value.keywords])
+        return plain([value.func, value.args, value.keywords])
+    if isinstance(value, MethodType):
+        return plain([value.__func__, value.__self__])
     if isinstance(value, FunctionType):  # a lambda has no name of its own
+        code = value.__code__
         closed_over = [cell.cell_contents for cell in value.__closure__ or ()]
-        names = [getattr(item, "__qualname__", item) for item in closed_over]
-        return [value.__qualname__, *_plain([value.__code__, value.__defaults__, names])]
+        used = {name: value.__globals__.get(name) for name in code.co_names}
+        settings = {name: item for name, item in used.items() if isinstance(item, _SETTINGS)}
+        return plain([value.__qualname__, code, value.__defaults__, closed_over, settings])
     if isinstance(value, CodeType):
-        return [value.co_code, *_plain([value.co_consts, value.co_names])]
-    return getattr(value, "__qualname__", type(value).__qualname__)
+        return plain([value.co_code, value.co_consts, value.co_names])
+    if isinstance(value, type | ModuleType) or not hasattr(value, "__dict__"):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return plain([type(value).__qualname__, vars(value)])
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -101,7 +101,7 @@ def train(
                 project_(module)
                 # Brought over in one go: a GPU has to be waited for but once.
                 values = dict(zip(sizes, torch.stack([*sizes.values()]).tolist(), strict=True))
-                _require_finite(values, step, optimizer, advice)
+                _require_finite(values, step, optimizer, advice, first=step == first)
             learning_rate = float(schedule.get_last_lr()[0])
             schedule.step()
 
@@ -131,11 +131,21 @@ def project_(module: nn.Module) -> None:
 
 
 def _require_finite(
-    values: dict[str, float], step: int, optimizer: torch.optim.Optimizer, advice: str
+    values: dict[str, float],
+    step: int,
+    optimizer: torch.optim.Optimizer,
+    advice: str,
+    *,
+    first: bool,
 ) -> None:
     """Raise DivergenceError for the first of the values that is not finite."""
     for name, value in values.items():
         if not math.isfinite(value):
+            if first and name in ("loss", "gradient"):
+                raise DivergenceError(
+                    f"The {name} is not finite at iteration {step + 1}, before any step: the "
+                    "samples are too large (scale them), or the network gives values that are not."
+                )
             raise DivergenceError(
                 f"The {name} is not finite at iteration {step + 1}. Lower learning_rate (it is "
                 f"{optimizer.defaults['lr']:g}){advice}. The state before this iteration is kept."

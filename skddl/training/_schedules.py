@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 # Takes the number of a step (from 0).
 RateFactor = Callable[[int], float]
@@ -34,5 +35,13 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 def over_training(schedule: Callable[[float], float], start: int, n_steps: int) -> RateFactor:
     """`schedule`, a function of the share that is done, over `n_steps` steps from `start`."""
-    # torch asks for the rate of the step after the last one, too.
-    return lambda step: schedule(min(step - start, n_steps - 1) / n_steps)
+
+    def factor(step: int) -> float:
+        # torch asks for the rate of the step after the last one, too.
+        done = min(step - start, n_steps - 1) / n_steps
+        value = schedule(done)
+        if not isinstance(value, Real) or not 0 <= value < math.inf:
+            raise ValueError(f"lr_schedule must return a number >= 0, got {value!r} at {done:g}.")
+        return value
+
+    return factor

@@ -95,6 +95,27 @@ def test_what_is_no_function_that_makes_a_network(fitted, architecture, message)
     assert_refused(fitted, message, parameters={"architecture": architecture}, error=TypeError)
 
 
+@pytest.mark.parametrize(
+    ("activation", "message"),
+    [
+        (nn.GELU, "must be a callable that takes the number of channels and the kernel size"),
+        (nn.GELU(), "must be a callable that takes the number of channels and the kernel size"),
+        (lambda n_channels, kernel_size: torch.relu, "activation must return a torch.nn.Module"),
+    ],
+)
+def test_what_makes_no_activation(fitted, activation, message):
+    assert_refused(fitted, message, parameters={"activation": activation}, error=TypeError)
+
+
+@pytest.mark.parametrize("factor", [None, -1.0, np.nan, 1j])
+def test_what_is_no_factor_on_the_learning_rate(fitted, factor):
+    assert_refused(
+        fitted,
+        "lr_schedule must return a number >= 0",
+        parameters={"lr_schedule": lambda t: factor},
+    )
+
+
 @pytest.mark.parametrize("scale", [1e300, 1e-60])
 def test_samples_that_the_dtype_cannot_hold(scale):
     with pytest.raises(ValueError, match="do not fit into dtype='float32'"):
@@ -123,12 +144,32 @@ def test_a_constant_column_that_float32_rounds():
     assert model.score(samples, y) == model.score(samples.astype(np.float32), y) > 0.9
 
 
-def test_augmentation_that_changes_the_shape():
-    def augment(images):
-        return images.repeat(2, 1, 1, 1)
-
-    with pytest.raises(ValueError, match=r"must return images of the shape that it gets, \(.*\)"):
+@pytest.mark.parametrize(
+    "augment",
+    [lambda images: images.repeat(2, 1, 1, 1), torch.Tensor.double, lambda images: None],
+)
+def test_augmentation_must_give_images_like_those_that_it_gets(augment):
+    with pytest.raises(ValueError, match="must return images of the shape, dtype and device that"):
         quick("plain", augment=augment).fit(X, y)
+
+
+def test_a_loss_that_is_not_finite_before_any_step_is_not_blamed_on_the_learning_rate():
+    with pytest.raises(ValueError, match=r"at iteration 1, before any step: the samples are too l"):
+        quick("plain", augment=lambda images: images * torch.inf).fit(X, y)
+
+
+@pytest.mark.parametrize("shape", [(100, 8, 8), (8, 8, 8)])
+def test_images_without_channels_and_single_images(fitted, shape):
+    samples = np.zeros(shape)
+    for call in (lambda: fitted.predict(samples), lambda: quick("plain").fit(samples, y)):
+        with pytest.raises(ValueError, match=r"pass X\[:, None\] if these are grey, or X\[None\]"):
+            call()
+
+
+def test_images_whose_channels_come_last_are_warned_of():
+    images = np.random.default_rng(0).random((100, 16, 16, 3))
+    with pytest.warns(UserWarning, match="taken for 16 channels of 16x3 pixels"):
+        quick(max_epochs=1).fit(images, y)
 
 
 def test_a_batch_of_one_sample_is_learned_without_batch_norms():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from skddl import _base
@@ -35,6 +35,7 @@ def test_features_are_what_the_classifier_decides_on(kind):
     scores = model.decision_function(X)
     np.testing.assert_allclose(scores, features @ weight.T + bias, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(model.predict_proba(X), softmax(scores, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(model.predict_log_proba(X), log_softmax(scores, axis=1), rtol=1e-6)
     np.testing.assert_array_equal(model.predict(X), model.classes_[scores.argmax(axis=1)])
     assert features.min() >= 0  # what a proximal operator of the positive orthant gives
 
@@ -52,7 +53,8 @@ def test_images_and_their_rows_give_the_same_model(kind):
     by_rows = quick(kind).fit(X, y)
     by_images = quick(kind, image_shape=None).fit(IMAGES, y)
     assert_same_model(by_rows, by_images)
-    np.testing.assert_array_equal(by_rows.predict(IMAGES), by_images.predict(X))
+    for images in (IMAGES, list(IMAGES), [torch.from_numpy(image) for image in IMAGES]):
+        np.testing.assert_array_equal(by_rows.predict(images), by_images.predict(X))
     as_tensor = quick(kind, image_shape=None).fit(torch.from_numpy(IMAGES), torch.from_numpy(y))
     assert_same_model(by_rows, as_tensor)
     with pytest.raises(ValueError, match=r"shape \(8, 8, 1\), but image_shape=\(1, 8, 8\)"):

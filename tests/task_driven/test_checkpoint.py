@@ -47,6 +47,24 @@ def dropout(input_shape, p):
     return nn.Sequential(nn.Linear(64, 8), nn.Dropout(p))
 
 
+RATE = 0.9
+
+
+def dropout_of_module(input_shape):
+    return dropout(input_shape, RATE)
+
+
+class Dropout:
+    def __init__(self, p):
+        self.p = p
+
+    def __call__(self, input_shape):
+        return dropout(input_shape, self.p)
+
+    def network(self, input_shape):
+        return self(input_shape)
+
+
 def dropout_later(p):
     return lambda input_shape: dropout(input_shape, p)
 
@@ -127,6 +145,8 @@ def test_checkpoint_of_another_fit_is_refused_before_anything_is_computed(
         (partial(dropout, p=0.9), partial(dropout, p=0.1)),
         (lambda shape: dropout(shape, 0.9), lambda shape: dropout(shape, 0.1)),
         (dropout_later(0.9), dropout_later(0.1)),
+        (Dropout(0.9), Dropout(0.1)),
+        (Dropout(0.9).network, Dropout(0.1).network),
     ],
 )
 def test_functions_that_make_different_networks_are_told_apart(tmp_path, first, second):
@@ -134,6 +154,14 @@ def test_functions_that_make_different_networks_are_told_apart(tmp_path, first, 
     quick(features=first, **parameters).fit(X, y)
     with pytest.raises(ValueError, match=r"fit\.checkpoint' belongs to a fit with other"):
         quick(features=second, **parameters).fit(X, y)
+
+
+def test_functions_are_known_by_what_they_find_in_their_module(tmp_path, monkeypatch):
+    parameters = {"max_iter": 3, "n_components": 6, "checkpoint": tmp_path / "fit.checkpoint"}
+    quick(features=dropout_of_module, **parameters).fit(X, y)
+    monkeypatch.setitem(globals(), "RATE", 0.1)
+    with pytest.raises(ValueError, match=r"fit\.checkpoint' belongs to a fit with other"):
+        quick(features=dropout_of_module, **parameters).fit(X, y)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])
