@@ -1,6 +1,6 @@
 """Does a learned metric beat a ReLU? Narrow PlainNets, on MNIST and a piece of CIFAR-10.
 
-    python benchmarks/detrame_small.py      # all of it: MINUTES minutes on two cores
+    python benchmarks/detrame_small.py      # all of it: 39 minutes on two cores
 
 A metric adds parameters, multiplications and depth to its network. So DeTraMe is compared with
 four networks of ReLUs:
