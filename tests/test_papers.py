@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from _thread import interrupt_main
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,10 @@ class NoTime:
 
     def __init__(self, seconds, function):
         assert 0 < seconds <= 3600
-        self.start = function
+        assert function is interrupt_main
+
+    def start(self):
+        raise KeyboardInterrupt
 
     def cancel(self):
         pass
@@ -153,24 +157,33 @@ def small_study(monkeypatch):
 
 
 @pytest.mark.parametrize("best", [0.001, 0.03, 3.0])
-def test_rates_are_tried_until_the_best_is_not_on_the_edge(small_study, monkeypatch, best):
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_rates_are_tried_until_the_best_is_not_on_the_edge(
+    small_study, monkeypatch, best, batch_norm
+):
     def fit(cell, rate, seed, train, test, threads):
-        tried.append(rate)
+        tried.append((rate, seed))
         accuracy = 0.1 if rate > best else 0.9 - 0.1 * abs(np.log10(rate / best))
-        return {"rate": rate, "accuracy": accuracy, "n_scored": 2000}
+        run = {"rate": rate, "seed": seed, "accuracy": accuracy}
+        return run | {"diverged": False, "n_scored": 2000}
 
     monkeypatch.setattr(small_study, "fit", fit)
     rates = small_study.RATES
+    cell = ("MNIST 1K", 3, batch_norm, "twin")
     for start in rates:
         tried = []
         monkeypatch.setitem(small_study.FIRST_RATES, "twin", (start, start))
-        runs = small_study.search(("MNIST 1K", 3, True, "twin"), [], None, 1)
+        runs = small_study.search(cell, [], None, 1)
         assert small_study.best_rate(runs) == best
         assert len(set(tried)) == len(tried) == len(runs)
         position = rates.index(best)
-        assert {*rates[max(0, position - 1) : position + 2]} <= {*tried}
+        seeds = small_study.SEARCH_SEEDS[0 if batch_norm else 1]
+        for rate in rates[max(0, position - 1) : position + 2]:
+            # A rate at which one seed fails is not tried with the next.
+            expected = seeds if rate <= best else seeds[:1]
+            assert [s for r, s in tried if r == rate] == expected
         # What is known already is not tried again.
-        assert small_study.search(("MNIST 1K", 3, True, "twin"), runs, None, 1) == []
+        assert small_study.search(cell, runs, None, 1) == []
 
 
 def test_of_rates_that_are_as_good_the_smallest_is_chosen(small_study):

@@ -44,7 +44,7 @@ def with_entry(value):
         (with_entry(np.nan), y, ValueError, "X contains NaN"),
         (with_entry(np.inf), y, ValueError, "X contains infinity"),
         (sparse.csr_matrix(X), y, TypeError, "Sparse data"),
-        (X.reshape(-1, 8, 8), y, ValueError, "dim 3"),
+        (X.reshape(-1, 8, 8), y, ValueError, "Images must have"),
         (X[0], y, ValueError, "2D array"),
         (X[:0], y[:0], ValueError, "0 sample"),
         (X, y[:-1], ValueError, "inconsistent numbers of samples"),
