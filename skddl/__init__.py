@@ -4,7 +4,7 @@ from .convnet import ConvNetClassifier
 from .detrame import DeTraMeClassifier
 from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
-from .task_driven import TaskDrivenDictionaryClassifier
+from .task_driven import TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
 
 __version__ = "0.1.0"
 
@@ -14,5 +14,6 @@ __all__ = [
     "OnlineDictionaryLearning",
     "SampleNormalizer",
     "TaskDrivenDictionaryClassifier",
+    "TaskDrivenDictionaryRegressor",
     "__version__",
 ]

@@ -43,12 +43,15 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     _image_shape: tuple[int, ...] | None
     _divisor: float
 
-    def _validate_samples(self, X: Any, y: Any = "no_validation", *, reset: bool) -> Any:
+    def _validate_samples(
+        self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any
+    ) -> Any:
         """`X` (and `y`) checked, `X` as a 2-D array that is copied only where it must be.
 
         Images (n, C, H, W) become rows, torch tensors arrays. The dtype stays: rows are converted
         batch by batch. With `reset`, the shape of the images is noted as `_image_shape`, and what
         samples are divided by as `_divisor`: to a fitted model the dtype of a value means nothing.
+        `options` are those of scikit-learn's `validate_data`.
         """
         X = as_array(X)
         shape = tuple(getattr(X, "shape", ()))
@@ -68,7 +71,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                     f"image_shape={self._image_shape} was expected."
                 )
             X = np.asanyarray(X).reshape(len(X), -1)
-        checked = validate_data(self, X, y, reset=reset)
+        checked = validate_data(self, X, y, reset=reset, **options)
         if reset:
             X = checked[0] if isinstance(checked, tuple) else checked
             self._divisor = 255.0 if X.dtype == np.uint8 else 1.0

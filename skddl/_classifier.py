@@ -1,135 +1,29 @@
-"""What every torch-backed classifier shares: labels and weights, training, predictions."""
+"""What every torch-backed classifier shares: labels and their weights, predictions."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
-from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight
-from torch import Tensor
 
-from ._base import (
-    Samples,
-    TorchEstimator,
-    apply_in_batches,
-    deterministic_convolutions,
-    refuse_changes,
-    seeded_torch,
-    unchanged_on_error,
-)
-from ._callbacks import EpochCallbacks, with_callbacks
-from ._training_data import UNLABELLED, Batch, TrainingData, encode_labels
-from .training import (
-    BatchSampler,
-    Checkpoint,
-    DivergenceError,
-    EarlyStopping,
-    RateFactor,
-    TrainingState,
-    identify,
-    train,
-)
+from ._base import unchanged_on_error
+from ._supervised import SupervisedEstimator
+from ._training_data import Targets, TrainingData, encode_labels
 
 
-class TorchClassifier(ClassifierMixin, TorchEstimator):
-    """Base of the classifiers; subclasses say how to start, and what to minimise.
+def _has_probabilities(classifier: Any) -> bool:
+    return getattr(classifier, "loss", None) != "squared-hinge"
 
-    They have the parameters `batch_size`, `checkpoint`, `class_weight`, `early_stopping`,
-    `n_iter_no_change`, `random_state`, `tol`, `validation_fraction`, `verbose` and `warm_start`.
-    """
 
-    # Those that say how the network is built: they hold until it is built anew.
-    _parameters_of_network: ClassVar[tuple[str, ...]] = ()
+class TorchClassifier(ClassifierMixin, SupervisedEstimator):
+    """Base of the classifiers, which have the parameter `class_weight`, too."""
+
+    _known_of_targets = ("classes_",)
 
     classes_: NDArray[Any]
-    _training: TrainingState
-    _started_with: dict[str, Any]
-
-    def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
-        """Set `module_` and `_training` to the state before the first step."""
-        raise NotImplementedError
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer of the parameters of `module_`."""
-        raise NotImplementedError
-
-    def _count_iterations(self, n_batches: int) -> int:
-        """Number of steps of a `fit`, a pass over the samples being `n_batches`."""
-        raise NotImplementedError
-
-    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
-        """Schedule of a `fit` of `n_iter` steps after step `start`; None: of a `partial_fit`."""
-        raise NotImplementedError
-
-    @property
-    def _advice(self) -> str:
-        """What may help if training diverges, beside a lower learning rate."""
-        raise NotImplementedError
-
-    def _check_combinations(self) -> None:
-        """Raise ValueError for parameters that are not valid together, or inside."""
-
-    def _draws_while_training(self) -> bool:
-        """Whether the network in training may draw random numbers (dropout)."""
-        raise NotImplementedError
-
-    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
-        """What computes the loss of a batch, without penalties, and metrics for the history."""
-        raise NotImplementedError
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn the network, its classifier included, from labelled samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
-            Samples.
-        y : array-like of shape (n_samples,)
-            Classes: numbers or strings.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in the loss, >= 0.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the samples are not valid: the model is then as it was. If the loss
-            becomes infinite or NaN: the model is then as it was before that iteration.
-
-        Warns
-        -----
-        UserWarning
-            If Ctrl-C ends the training early: the model so far is kept, and can be used.
-        """
-        with unchanged_on_error(self):
-            rng = self._random_state()
-            goes_on = self.warm_start and hasattr(self, "module_")
-            data = self._validate_training_data(
-                X,
-                y,
-                sample_weight,
-                reset=not goes_on,
-                classes=self.classes_ if goes_on else None,
-            )
-            checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
-            if self.early_stopping:
-                data = data.hold_out(self.validation_fraction, rng)
-            self._prepare(data, rng, goes_on)
-            self._train(data, rng, whole_fit=True, checkpoint=checkpoint)
-        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -165,23 +59,20 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         first = not hasattr(self, "module_")
         with unchanged_on_error(self):
             rng = self._random_state()
-            known: Any = classes if first else self.classes_
-            if classes is not None and not np.array_equal(
-                self._labelled_classes(classes), self._labelled_classes(known)
-            ):
+            known: Any = None if classes is None else self._labelled_classes(classes)
+            if first:
+                self.classes_ = known
+            elif known is not None and not np.array_equal(known, self.classes_):
                 raise ValueError(
-                    f"classes={classes!r} is not the same as in the first call, {known!r}."
+                    f"classes={classes!r} is not the same as in the first call, {self.classes_!r}."
                 )
             if self.class_weight == "balanced":
                 raise ValueError(
                     "class_weight='balanced' needs all samples at once: for partial_fit pass the "
                     "weights as a dict."
                 )
-            data = self._validate_training_data(
-                X, y, sample_weight, reset=first, classes=known, of_fit=False
-            )
-            self._prepare(data, rng, goes_on=not first)
-            self._train(data, rng, whole_fit=False)
+            data = self._validate_training_data(X, y, sample_weight, reset=first, of_fit=False)
+            self._fit_one_pass(data, rng, first)
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -200,8 +91,12 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of the classes (softmax of the scores; paper 1, Eq. 16).
+
+        With ``loss="one-vs-rest-logistic"`` each class's own probability, over the sum of all. With
+        ``loss="squared-hinge"`` there are none.
 
         Parameters
         ----------
@@ -212,8 +107,9 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
         """
-        return softmax(self._scores(X), axis=1)
+        return softmax(self._logits(X), axis=1)
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
         """Logarithms of the probabilities of the classes.
 
@@ -226,7 +122,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        return log_softmax(self._scores(X), axis=1)
+        return log_softmax(self._logits(X), axis=1)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each sample.
@@ -243,61 +139,27 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         scores = self._scores(X)
         return self.classes_[scores.argmax(axis=1)]
 
-    @property
-    def n_iter_(self) -> int:
-        """Number of iterations taken."""
-        return self._training.iteration
-
-    @property
-    def history_(self) -> list[dict[str, float]]:
-        """One entry per pass over the samples."""
-        return self._training.history
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Loss of each iteration."""
-        return self._training.curves["loss"]
+    def _logits(self, X: ArrayLike) -> NDArray[Any]:
+        """Logarithms of the probabilities of the classes, up to a constant."""
+        return self._scores(X)
 
     def _scores(self, X: ArrayLike) -> NDArray[Any]:
         return self._apply(lambda module, x: module(x), X)
 
-    def _validate_training_data(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: ArrayLike | None,
-        *,
-        reset: bool,
-        classes: ArrayLike | None = None,
-        of_fit: bool = True,
-    ) -> TrainingData:
-        X, y = self._validate_samples(X, y, reset=reset)
+    def _encode_targets(
+        self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
+    ) -> Targets:
         check_classification_targets(y)
-        weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
-        )
-        if classes is not None:
-            classes = self._labelled_classes(classes)
-        labels = encode_labels(
+        # A first call of partial_fit may know of classes that it does not see.
+        self.classes_, targets = encode_labels(
             y,
             self._find_unlabelled(y),
-            weight,
-            classes=classes,
+            sample_weight,
+            classes=None if reset and of_fit else self.classes_,
             class_weight=self.class_weight,
             of_fit=of_fit,
         )
-        samples = Samples(
-            X, self._torch_device(), getattr(torch, self.dtype), self._divisor, reread=True
-        )
-        return TrainingData(
-            samples=samples,
-            input_shape=self._image_shape or X.shape[1:],
-            labels=y,
-            classes=labels.classes,
-            y=labels.positions,
-            sample_weight=labels.sample_weight,
-            held_out=np.empty(0, dtype=np.intp),
-        )
+        return targets
 
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
         """Which samples have no label."""
@@ -308,141 +170,7 @@ class TorchClassifier(ClassifierMixin, TorchEstimator):
         unique = np.unique(np.asarray(classes))
         return unique[~self._find_unlabelled(unique)]
 
-    def _random_state(self) -> np.random.RandomState:
-        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "checkpoint needs random_state to be an int, so that a fit that goes on draws the "
-                f"same batches; got random_state={self.random_state!r}."
-            )
-        return check_random_state(self.random_state)
-
-    def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
-        """Have a model to train: a new one, or the present one."""
-        self._check_combinations()
-        if not goes_on:
-            self.classes_ = data.classes
-            try:
-                self._start(data, rng)
-            except DivergenceError as error:  # of an estimator inside the user's network
-                raise ValueError(str(error)) from error
-            self._started_with = {name: getattr(self, name) for name in self._parameters_of_network}
-            return
-        refuse_changes(self, self._started_with)
-        # Train a copy: the present model is still needed if training fails.
-        self.module_ = deepcopy(self.module_)
-        self._training = deepcopy(self._training)
-        self._training.finished = False
-
-    def _train(
-        self,
-        data: TrainingData,
-        rng: np.random.RandomState,
-        *,
-        whole_fit: bool,
-        checkpoint: Checkpoint | None = None,
-    ) -> None:
-        """Train `module_` on from where `_training` stands: a whole fit, or one pass."""
-        seed = rng.randint(2**31)
-        network, state = self.module_, self._training
-        device, dtype = data.samples.device, data.samples.dtype
-        labelled = np.flatnonzero(data.y >= 0)
-        unlabelled = np.flatnonzero(data.y == UNLABELLED)
-        early_stopping = None
-        if len(data.held_out):
-            early_stopping = EarlyStopping(
-                lambda: self._validation_score(data), self.n_iter_no_change, self.tol
-            )
-        sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
-        n_iter = self._count_iterations(sampler.n_batches) if whole_fit else sampler.n_batches
-        extra = None
-        if len(unlabelled):
-            extra = BatchSampler(len(unlabelled), self.batch_size, seed, state.iteration)
-
-        loss_of_batch = self._make_loss()
-        y = torch.from_numpy(data.y).to(device)
-        sample_weight = torch.from_numpy(data.sample_weight).to(device, dtype)
-
-        def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-            rows = labelled[sampler.batch(step)]
-            on_device = torch.from_numpy(rows).to(device)
-            batch = Batch(
-                x=data.samples[rows],
-                y=y[on_device],
-                sample_weight=sample_weight[on_device],
-                unlabelled=data.samples[unlabelled[extra.batch(step)]] if extra else None,
-            )
-            return loss_of_batch(batch)
-
-        callbacks = None
-        if whole_fit:
-            callbacks = EpochCallbacks(
-                self,
-                data.samples.X,
-                data.labels,
-                -(-n_iter // sampler.n_batches),
-                self._snapshot,
-            )
-        network.to(device=device, dtype=dtype)
-        own_rng: AbstractContextManager[None] = nullcontext()
-        if self._draws_while_training():
-            # Calls of partial_fit, of one seed, must not all draw the same.
-            own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
-        try:
-            with own_rng, deterministic_convolutions(device):
-                train(
-                    network,
-                    compute_loss,
-                    self._make_optimizer(),
-                    sampler,
-                    state,
-                    until=state.iteration + n_iter,
-                    rate_factor=self._rate_factor(state.iteration, n_iter if whole_fit else None),
-                    early_stopping=early_stopping,
-                    checkpoint=checkpoint,
-                    on_epoch=callbacks.end_epoch if callbacks else None,
-                    advice=self._advice,
-                    verbose=bool(self.verbose),
-                )
-        finally:
-            # A fitted model has no device.
-            network.cpu().eval()
-            state.moments.cpu_()
-        if callbacks:
-            callbacks.end_fit()
-
-    def _snapshot(self) -> dict[str, Any]:
-        """Fitted attributes of a model that stops learning now."""
-        return {
-            "classes_": self.classes_,
-            "module_": deepcopy(self.module_).cpu().eval(),
-            "_training": deepcopy(self._training),
-        }
-
     def _validation_score(self, data: TrainingData) -> float:
         """Share of the samples held out that the network in training gets right."""
-        rows = data.held_out
-        truth = np.searchsorted(data.classes, data.labels[rows])
-        self.module_.eval()
-        predicted = apply_in_batches(self.module_, data.samples, rows).argmax(axis=1)
-        self.module_.train()
-        return float((predicted == truth).mean())
-
-    def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:
-        """Where a fit that starts after `iteration` is written.
-
-        Its identity covers the parameters and the data.
-        """
-        if self.checkpoint is None:
-            return None
-        parameters = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if name not in ("checkpoint", "device", "verbose")  # which do not change the result
-        }
-        checkpoint = Checkpoint(
-            self.checkpoint,
-            identify(parameters, iteration, data.samples.X, data.y, data.sample_weight),
-            global_rng=self._draws_while_training(),
-        )
-        checkpoint.check()
-        return checkpoint
+        predicted = self._outputs_held_out(data).argmax(axis=1)
+        return float((predicted == data.targets.values[data.held_out]).mean())

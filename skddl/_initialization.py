@@ -1,30 +1,30 @@
 """The state from which task-driven dictionary learning starts (paper 1, section IV)."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches, range_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
-from ._training_data import LEFT_OUT
+from ._first_output import fit_output_
+from ._training_data import LABELLED, UNLABELLED, Targets
 from ._user_network import count_features, make_user_module
 from .dictionary import OnlineDictionaryLearning, atoms_per_class, class_dictionary
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
+from .nn._losses import Loss
 from .nn.task_driven import TaskDrivenNetwork
 
 # Samples from which dictionary and classifier start: all of MNIST; more would only cost memory.
 _MAX_INIT_SAMPLES = 60_000
 # Samples whose mean norm is taken for that of all.
 _SCALE_SAMPLES = 1000
+# Atoms of a regressor, unless the user says otherwise or there are fewer samples.
+_N_ATOMS = 100
 
 
 def make_features(
@@ -94,14 +94,13 @@ class Rescale(nn.Module):
         return x / self.scale
 
 
-def sample_scale(samples: Samples, y: NDArray[np.intp]) -> float:
-    """Mean norm of (at most 1,000 of) the samples that count, to the nearest power of two.
+def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
+    """Mean norm of (at most 1,000 of) some rows of the samples, to the nearest power of two.
 
     Samples of unit norm are what the papers train on; others are brought near it, since the largest
     learning rate at which training is stable depends on their scale. Dividing by a power of two
     rounds nothing, and leaves samples of unit norm as they are.
     """
-    rows = np.flatnonzero(y != LEFT_OUT)
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
     x = samples[rows].double()
     largest = float(x.abs().max())
@@ -128,25 +127,21 @@ def start_network(
     features: nn.Module,
     n_features_out: int,
     samples: Samples,
-    y: NDArray[np.intp],
-    sample_weight: NDArray[Any],
+    targets: Targets,
     *,
-    n_classes: int,
     n_components: int | None,
     lambda1: float | str,
     lambda2: float,
+    loss: Loss,
     nu1: float,
     fit_intercept: bool,
     init: str,
     rng: np.random.RandomState,
 ) -> Start:
-    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5).
-
-    `y` and `sample_weight` are those of :class:`skddl._training_data.TrainingData`.
-    """
-    rows = _draw_rows(y, rng)
-    y, sample_weight = y[rows], sample_weight[rows]
-    labelled = y >= 0
+    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5)."""
+    rows = _draw_rows(targets, rng)
+    labelled = targets.role[rows] == LABELLED
+    values = targets.values[rows[labelled]]
     inputs = apply_in_batches(features.eval(), samples, rows)
     if not np.isfinite(inputs).all():
         raise ValueError(
@@ -155,11 +150,14 @@ def start_network(
         )
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
     if n_components is None:
-        n_components = int(atoms_per_class(y[labelled]).sum())
+        of_classes = values.ndim == 1
+        n_components = (
+            int(atoms_per_class(values).sum()) if of_classes else min(_N_ATOMS, len(rows))
+        )
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(
             inputs[labelled],
-            y[labelled],
+            values,
             n_components=n_components,
             lambda1=lambda1,
             lambda2=lambda2,
@@ -174,56 +172,31 @@ def start_network(
         dictionary, n_redrawn = draw_atoms(inputs, n_components, rng), 0
 
     code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
-    network = TaskDrivenNetwork(features, code, n_classes, bias=fit_intercept).to(samples.dtype)
+    network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
+    network.to(samples.dtype)
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
-        codes = code(torch.from_numpy(inputs[labelled])).numpy()
+        codes = code(torch.from_numpy(inputs[labelled]))
         warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
-        weight, bias = _best_classifier(
-            codes, y[labelled], sample_weight[labelled], n_classes, nu1, fit_intercept
-        )
-        network.classifier.weight.copy_(torch.from_numpy(weight))
-        if fit_intercept:
-            network.classifier.bias.copy_(torch.from_numpy(bias))
+    fit_output_(
+        network.classifier,
+        codes,
+        torch.from_numpy(values),
+        torch.from_numpy(targets.sample_weight[rows[labelled]]),
+        loss,
+        nu1,
+    )
     return Start(network, n_redrawn)
 
 
-def _draw_rows(y: NDArray[np.intp], rng: np.random.RandomState) -> NDArray[np.intp]:
-    """At most 60,000 rows, at least one of each class among them."""
-    rows = np.flatnonzero(y != LEFT_OUT)
+def _draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """At most 60,000 rows; of classes, at least one of each among them."""
+    rows = targets.rows(LABELLED, UNLABELLED)
     if len(rows) <= _MAX_INIT_SAMPLES:
         return rows
     drawn = rng.choice(rows, _MAX_INIT_SAMPLES, replace=False)
-    return np.union1d(drawn, rows[np.unique(y[rows], return_index=True)[1]])
-
-
-def _best_classifier(
-    codes: NDArray[Any],
-    y: NDArray[np.intp],
-    sample_weight: NDArray[Any],
-    n_classes: int,
-    nu1: float,
-    fit_intercept: bool,
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """W of the convex problem (5), ``mean loss + nu1/2 ||W||^2``, and the intercept.
-
-    Both are zero for classes not in `y`.
-    """
-    weight = np.zeros((n_classes, codes.shape[1]), dtype=codes.dtype)
-    intercept = np.zeros(n_classes, dtype=codes.dtype)
-    present = np.unique(y)
-    if len(present) == 1:
-        return weight, intercept
-    # scikit-learn minimises C sum loss + 1/2 ||W||^2. Of two classes it learns one row, the
-    # difference w of our two, whose penalty is least where they are -w/2 and w/2: nu1/4 ||w||^2.
-    scale = float(sample_weight.sum()) * nu1 * (0.5 if len(present) == 2 else 1.0)
-    model = LogisticRegression(
-        C=1 / scale if scale > 0 else np.inf, fit_intercept=fit_intercept, max_iter=500
-    )
-    with warnings.catch_warnings():
-        # A start need not be exact.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(codes, y, sample_weight=sample_weight)
-    for ours, theirs in ((weight, model.coef_), (intercept, model.intercept_)):
-        ours[present] = np.concatenate([-theirs / 2, theirs / 2]) if len(present) == 2 else theirs
-    return weight, intercept
+    if targets.values.ndim > 1:
+        return np.sort(drawn)
+    labelled = targets.rows(LABELLED)
+    first = labelled[np.unique(targets.values[labelled], return_index=True)[1]]
+    return np.union1d(drawn, first)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
 from ._standardization import standardized_inputs
-from ._training_data import Batch, TrainingData
+from ._training_data import LABELLED, Batch, TrainingData
 from ._user_network import count_features, make_user_module
 from .nn import MLP, LeNet, PlainNet, QMetricReLU, ResNet
 from .nn._network import FeatureClassifier
@@ -166,10 +166,10 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         with seeded_torch(rng.randint(2**31)):
-            network = self._build_network(data.input_shape, len(data.classes))
+            network = self._build_network(data.input_shape, data.targets.n_outputs)
         inputs = standardized_inputs(
             data.samples,
-            np.flatnonzero(data.y >= 0),
+            data.targets.rows(LABELLED),
             data.input_shape,
             standardize=self.standardize,
         )

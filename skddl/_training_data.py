@@ -11,16 +11,50 @@ from torch import Tensor
 
 from ._base import Samples
 
-UNLABELLED, LEFT_OUT = -1, -2
+LABELLED, UNLABELLED, LEFT_OUT = 1, 0, -1
 
 
 @dataclass
-class EncodedLabels:
-    """Labels and weights, as in `TrainingData`."""
+class Targets:
+    """Labels as the loss sees them.
 
-    classes: NDArray[Any]
-    positions: NDArray[np.intp]
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Positions of the classes, or numbers; of samples that are not LABELLED they mean nothing.
+    role : ndarray of shape (n_samples,)
+        LABELLED, UNLABELLED, or LEFT_OUT (samples of weight 0, or held out).
+    sample_weight : ndarray of shape (n_samples,)
+        Of mean 1 over the labelled samples, where all samples are known.
+    n_outputs : int
+        How many classes, or numbers per sample.
+    """
+
+    values: NDArray[Any]
+    role: NDArray[np.int8]
     sample_weight: NDArray[Any]
+    n_outputs: int
+
+    @classmethod
+    def of(
+        cls,
+        values: NDArray[Any],
+        role: NDArray[Any],
+        sample_weight: NDArray[Any],
+        n_outputs: int,
+        *,
+        of_fit: bool,
+    ) -> "Targets":
+        """With weights of mean 1, for which the learning rate is, if these are all the samples.
+
+        What a `partial_fit` gets is not: later weights are not known.
+        """
+        mean = sample_weight[role == LABELLED].mean() if of_fit else 1.0
+        return cls(values, role.astype(np.int8), sample_weight / mean, n_outputs)
+
+    def rows(self, *roles: int) -> NDArray[np.intp]:
+        """The samples that have one of these roles."""
+        return np.flatnonzero(np.isin(self.role, roles))
 
 
 def encode_labels(
@@ -31,8 +65,8 @@ def encode_labels(
     classes: NDArray[Any] | None,
     class_weight: dict[Any, float] | str | None,
     of_fit: bool,
-) -> EncodedLabels:
-    """Positions of the labels among the classes, and the weights of samples and classes in one.
+) -> tuple[NDArray[Any], Targets]:
+    """The classes, and the labels as positions among them, weighted by sample and class.
 
     `classes` None: those that occur. `of_fit`: whether `y` is all there will ever be.
     """
@@ -51,7 +85,7 @@ def encode_labels(
         )
     if not len(occurring):
         raise ValueError(f"None of the {len(y)} samples has a label and a weight > 0.")
-    positions = np.where(unlabelled & (weight > 0), UNLABELLED, LEFT_OUT)
+    positions = np.zeros(len(y), dtype=np.intp)
     positions[labelled] = np.searchsorted(classes, y[labelled])
     if class_weight is not None:
         given = class_weight
@@ -65,10 +99,8 @@ def encode_labels(
                 f"among those of y, {occurring.tolist()}."
             )
         weight[labelled] *= by_class[np.searchsorted(occurring, y[labelled])]
-    if of_fit:
-        # The learning rate is for weights of mean 1; partial_fit cannot know the mean.
-        weight /= weight[labelled].mean()
-    return EncodedLabels(classes, positions, weight)
+    role = np.where(labelled, LABELLED, np.where(weight > 0, UNLABELLED, LEFT_OUT))
+    return classes, Targets.of(positions, role, weight, len(classes), of_fit=of_fit)
 
 
 @dataclass
@@ -80,39 +112,37 @@ class TrainingData:
     samples : Samples
     input_shape : tuple of int
         Shape of one sample for the network: (C, H, W) where that is known, else (n_features,).
-    classes : ndarray of shape (n_classes,)
-    labels : ndarray of shape (n_samples,)
+    labels : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         As the user gave them.
-    y : ndarray of shape (n_samples,)
-        Position in `classes`, or UNLABELLED, or LEFT_OUT (samples of weight 0, or held out).
-    sample_weight : ndarray of shape (n_samples,)
-        Sample times class weights, of mean 1 over the labelled samples.
+    targets : Targets
     held_out : ndarray
         Rows kept for early stopping.
     """
 
     samples: Samples
     input_shape: tuple[int, ...]
-    classes: NDArray[Any]
     labels: NDArray[Any]
-    y: NDArray[np.intp]
-    sample_weight: NDArray[Any]
+    targets: Targets
     held_out: NDArray[np.intp]
 
-    def hold_out(self, fraction: float, rng: np.random.RandomState) -> "TrainingData":
-        """The same data, a stratified part of whose labelled samples is held out."""
-        labelled = np.flatnonzero(self.y >= 0)
+    def hold_out(
+        self, fraction: float, rng: np.random.RandomState, *, stratify: bool
+    ) -> "TrainingData":
+        """The same data, a part of whose labelled samples is held out, perhaps class by class."""
+        targets = self.targets
+        labelled = targets.rows(LABELLED)
+        strata = targets.values[labelled] if stratify else None
         try:
             rows = train_test_split(
-                labelled, test_size=fraction, stratify=self.y[labelled], random_state=rng
+                labelled, test_size=fraction, stratify=strata, random_state=rng
             )[1]
         except ValueError as error:
             raise ValueError(
                 f"validation_fraction={fraction} cannot be held out: {error}"
             ) from error
-        y = self.y.copy()
-        y[rows] = LEFT_OUT
-        return replace(self, y=y, held_out=np.sort(rows))
+        role = targets.role.copy()
+        role[rows] = LEFT_OUT
+        return replace(self, targets=replace(targets, role=role), held_out=np.sort(rows))
 
 
 @dataclass

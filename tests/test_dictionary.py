@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from scipy.special import softmax
 from sklearn.datasets import load_digits
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl import OnlineDictionaryLearning, SampleNormalizer
 from skddl._first_atoms import auto_lambda1
-from skddl._initialization import _best_classifier
 from skddl.dictionary import class_dictionary
 from skddl.sparse_coding import _spams, sparse_encode
 
@@ -332,32 +330,6 @@ def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):
     dictionary, _ = class_dictionary(X, y, n_components=4, lambda1=0.1, random_state=0)
     reference = OnlineDictionaryLearning(4, lambda1=0.1, max_iter=100, random_state=0).fit(X)
     np.testing.assert_array_equal(dictionary, reference.components_)
-
-
-@pytest.mark.parametrize("fit_intercept", [False, True])
-@pytest.mark.parametrize("n_classes", [2, 3])
-def test_first_classifier_solves_the_convex_problem(digits, n_classes, fit_intercept):
-    """The gradient of paper 1, Eq. (5), weighted and with nu1, is zero at W and b."""
-    X, y = digits
-    X, y = X[y < n_classes], y[y < n_classes]
-    weight = np.random.default_rng(0).uniform(0.5, 1.5, size=len(y))
-    weight /= weight.mean()
-    nu1 = 0.01
-    W, b = _best_classifier(X, y, weight, n_classes, nu1, fit_intercept)
-    error = weight[:, None] * (softmax(X @ W.T + b, axis=1) - np.eye(n_classes)[y])
-    assert W.shape == (n_classes, 64)
-    assert np.abs(W).max() > 0.5
-    assert np.abs(error.T @ X / len(y) + nu1 * W).max() < 2e-4
-    if fit_intercept:
-        assert np.abs(error.mean(axis=0)).max() < 2e-4
-    else:
-        np.testing.assert_array_equal(b, np.zeros(n_classes))
-
-
-def test_first_classifier_is_zero_where_there_is_nothing_to_tell_apart():
-    W, b = _best_classifier(np.ones((3, 2)), np.array([1, 1, 1]), np.ones(3), 3, 0.1, True)
-    np.testing.assert_array_equal(W, np.zeros((3, 2)))
-    np.testing.assert_array_equal(b, np.zeros(3))
 
 
 def test_threads_of_torch_are_left_alone(digits):

@@ -11,6 +11,7 @@ from skddl import (
     DeTraMeClassifier,
     OnlineDictionaryLearning,
     TaskDrivenDictionaryClassifier,
+    TaskDrivenDictionaryRegressor,
 )
 
 # The checks learn random labels and degenerate samples with the default learning rate.
@@ -42,15 +43,19 @@ class RowConvolution(nn.Module):
 class RowsAreImages:
     """Takes the rows of a check, of whatever width, for images of one row of pixels."""
 
-    def _validate_samples(self, X, y="no_validation", *, reset):
+    def _validate_samples(self, X, y="no_validation", **options):
         X = X if hasattr(X, "shape") else np.asarray(X)
-        return super()._validate_samples(X, y, reset=reset)
+        return super()._validate_samples(X, y, **options)
 
     def _find_image_shape(self, shape):
         return (1, 1, shape[1]) if len(shape) == 2 else super()._find_image_shape(shape)
 
 
 class TaskDrivenOnImages(RowsAreImages, TaskDrivenDictionaryClassifier):
+    pass
+
+
+class RegressorOnImages(RowsAreImages, TaskDrivenDictionaryRegressor):
     pass
 
 
@@ -86,6 +91,11 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
         quick(),
         quick(dtype="float64"),
         quick(TaskDrivenOnImages, features=RowConvolution),
+        quick(loss="squared-hinge", learning_rate=0.005),
+        quick(loss="one-vs-rest-logistic"),
+        quick(TaskDrivenDictionaryRegressor),
+        quick(TaskDrivenDictionaryRegressor, dtype="float64"),
+        quick(RegressorOnImages, features=RowConvolution),
         quick_network(DeTraMeClassifier),
         quick_network(DeTraMeClassifier, dtype="float64", batch_norm=False),
         quick_images(DeTraMeOnImages),
@@ -94,7 +104,7 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
     ],
     expected_failed_checks=expected_failures,
 )
-def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
+def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -102,6 +112,7 @@ def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
 @parametrize_with_checks(
     [
         TaskDrivenDictionaryClassifier(),
+        TaskDrivenDictionaryRegressor(),
         quick(TaskDrivenOnImages, features=RowConvolution, dtype="float64"),
         DeTraMeClassifier(),
         ConvNetClassifier(),
@@ -111,5 +122,5 @@ def test_classifier_passes_the_checks_of_scikit_learn(estimator, check):
     ],
     expected_failed_checks=expected_failures,
 )
-def test_classifier_passes_the_checks_of_scikit_learn_slowly(estimator, check):
+def test_estimator_passes_the_checks_of_scikit_learn_slowly(estimator, check):
     check(estimator)

@@ -171,7 +171,7 @@ def test_training_asks_for_deterministic_convolutions(monkeypatch):
         assert inside == [torch.device("cpu")]
         return images
 
-    monkeypatch.setattr("skddl._classifier.deterministic_convolutions", watched)
+    monkeypatch.setattr("skddl._supervised.deterministic_convolutions", watched)
     quick("plain", augment=augment, max_epochs=1).fit(X, y)
     assert inside == [torch.device("cpu"), "left"]
 

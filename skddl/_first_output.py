@@ -1,0 +1,51 @@
+"""The linear output from which training starts: the best one for the first codes."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from .nn._losses import Loss
+
+_LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
+
+
+def fit_output_(
+    output: nn.Linear, codes: Tensor, y: Tensor, sample_weight: Tensor, loss: Loss, nu1: float
+) -> None:
+    """Set W and b to those of the convex problem (5), ``mean loss + nu1/2 ||W||^2``.
+
+    Both are zero for classes that do not occur in `y`.
+    """
+    present = torch.arange(output.out_features)
+    if y.ndim == 1:
+        present, y = y.unique(return_inverse=True)
+    nn.init.zeros_(output.weight)
+    if output.bias is not None:
+        nn.init.zeros_(output.bias)
+    if y.ndim == 1 and len(present) == 1:
+        return
+    n_weights = len(present) * codes.shape[1]
+
+    def split(flat: Tensor) -> tuple[Tensor, Tensor | None]:
+        weight, bias = flat[:n_weights].reshape(len(present), -1), flat[n_weights:]
+        return weight, bias if len(bias) else None
+
+    def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        parameters = torch.from_numpy(flat).requires_grad_()
+        weight, bias = split(parameters.to(codes.dtype))
+        losses = loss(nn.functional.linear(codes, weight, bias), y)
+        value = (losses * sample_weight).mean() + nu1 / 2 * weight.square().sum()
+        (gradient,) = torch.autograd.grad(value, parameters)
+        return value.item(), gradient.numpy()
+
+    start = np.zeros(n_weights + (0 if output.bias is None else len(present)))
+    with torch.enable_grad():
+        # It need not be exact: training goes on from it.
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=_LBFGS).x
+    with torch.no_grad():
+        weight, bias = split(torch.from_numpy(found).to(output.weight.dtype))
+        output.weight[present] = weight
+        if output.bias is not None and bias is not None:
+            output.bias[present] = bias

@@ -1,0 +1,323 @@
+"""What every torch-backed supervised estimator shares: training, and how it goes on or fails."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context, is_classifier
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
+from torch import Tensor
+
+from ._base import (
+    Samples,
+    TorchEstimator,
+    apply_in_batches,
+    deterministic_convolutions,
+    refuse_changes,
+    seeded_torch,
+    unchanged_on_error,
+)
+from ._callbacks import EpochCallbacks, with_callbacks
+from ._training_data import LABELLED, UNLABELLED, Batch, Targets, TrainingData
+from .training import (
+    BatchSampler,
+    Checkpoint,
+    DivergenceError,
+    EarlyStopping,
+    RateFactor,
+    TrainingState,
+    identify,
+    train,
+)
+
+
+class SupervisedEstimator(TorchEstimator):
+    """Base of what learns from labels; subclasses say from which, how to start, what to minimise.
+
+    They have the parameters `batch_size`, `checkpoint`, `early_stopping`, `n_iter_no_change`,
+    `random_state`, `tol`, `validation_fraction`, `verbose` and `warm_start`.
+    """
+
+    # Those that say how the network is built: they hold until it is built anew.
+    _parameters_of_network: ClassVar[tuple[str, ...]] = ()
+
+    # What scikit-learn's validation is to ask of labels.
+    _target_checks: ClassVar[dict[str, bool]] = {}
+    # Fitted attributes that `_encode_targets` notes.
+    _known_of_targets: ClassVar[tuple[str, ...]] = ()
+
+    _training: TrainingState
+    _started_with: dict[str, Any]
+
+    def _encode_targets(
+        self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
+    ) -> Targets:
+        """What the loss sees of `y`.
+
+        With `reset` it is noted what the model knows of them (classes, scales); else they must fit
+        what is known. `of_fit`: whether `y` is all there will ever be.
+        """
+        raise NotImplementedError
+
+    def _validation_score(self, data: TrainingData) -> float:
+        """Score of the network in training on the samples held out: the more, the better."""
+        raise NotImplementedError
+
+    def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
+        """Set `module_` and `_training` to the state before the first step."""
+        raise NotImplementedError
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the parameters of `module_`."""
+        raise NotImplementedError
+
+    def _count_iterations(self, n_batches: int) -> int:
+        """Number of steps of a `fit`, a pass over the samples being `n_batches`."""
+        raise NotImplementedError
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        """Schedule of a `fit` of `n_iter` steps after step `start`; None: of a `partial_fit`."""
+        raise NotImplementedError
+
+    @property
+    def _advice(self) -> str:
+        """What may help if training diverges, beside a lower learning rate."""
+        raise NotImplementedError
+
+    def _check_combinations(self) -> None:
+        """Raise ValueError for parameters that are not valid together, or inside."""
+
+    def _draws_while_training(self) -> bool:
+        """Whether the network in training may draw random numbers (dropout)."""
+        raise NotImplementedError
+
+    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
+        """What computes the loss of a batch, without penalties, and metrics for the history."""
+        raise NotImplementedError
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn the network, the linear part that classifies or predicts included.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+        y : array-like of shape (n_samples,); of a regressor, or (n_samples, n_outputs)
+            Classes (numbers or strings), or targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in the loss, >= 0.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the samples are not valid: the model is then as it was. If the loss
+            becomes infinite or NaN: the model is then as it was before that iteration.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C ends the training early: the model so far is kept, and can be used.
+        """
+        with unchanged_on_error(self):
+            rng = self._random_state()
+            goes_on = self.warm_start and hasattr(self, "module_")
+            data = self._validate_training_data(X, y, sample_weight, reset=not goes_on)
+            checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
+            if self.early_stopping:
+                data = data.hold_out(self.validation_fraction, rng, stratify=is_classifier(self))
+            self._prepare(data, rng, goes_on)
+            self._train(data, rng, whole_fit=True, checkpoint=checkpoint)
+        return self
+
+    def _fit_one_pass(self, data: TrainingData, rng: np.random.RandomState, first: bool) -> None:
+        """A `partial_fit`: the start if it is the `first`, and one pass over `data`."""
+        self._prepare(data, rng, goes_on=not first)
+        self._train(data, rng, whole_fit=False)
+
+    def _validate_training_data(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None,
+        *,
+        reset: bool,
+        of_fit: bool = True,
+    ) -> TrainingData:
+        X, y = self._validate_samples(X, y, reset=reset, **self._target_checks)
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+        )
+        targets = self._encode_targets(y, weight, reset=reset, of_fit=of_fit)
+        samples = Samples(
+            X, self._torch_device(), getattr(torch, self.dtype), self._divisor, reread=True
+        )
+        return TrainingData(
+            samples=samples,
+            input_shape=self._image_shape or X.shape[1:],
+            labels=y,
+            targets=targets,
+            held_out=np.empty(0, dtype=np.intp),
+        )
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of iterations taken."""
+        return self._training.iteration
+
+    @property
+    def history_(self) -> list[dict[str, float]]:
+        """One entry per pass over the samples."""
+        return self._training.history
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Loss of each iteration."""
+        return self._training.curves["loss"]
+
+    def _random_state(self) -> np.random.RandomState:
+        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "checkpoint needs random_state to be an int, so that a fit that goes on draws the "
+                f"same batches; got random_state={self.random_state!r}."
+            )
+        return check_random_state(self.random_state)
+
+    def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
+        """Have a model to train: a new one, or the present one."""
+        self._check_combinations()
+        if not goes_on:
+            try:
+                self._start(data, rng)
+            except DivergenceError as error:  # of an estimator inside the user's network
+                raise ValueError(str(error)) from error
+            self._started_with = {name: getattr(self, name) for name in self._parameters_of_network}
+            return
+        refuse_changes(self, self._started_with)
+        # Train a copy: the present model is still needed if training fails.
+        self.module_ = deepcopy(self.module_)
+        self._training = deepcopy(self._training)
+        self._training.finished = False
+
+    def _train(
+        self,
+        data: TrainingData,
+        rng: np.random.RandomState,
+        *,
+        whole_fit: bool,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Train `module_` on from where `_training` stands: a whole fit, or one pass."""
+        seed = rng.randint(2**31)
+        network, state = self.module_, self._training
+        device, dtype = data.samples.device, data.samples.dtype
+        targets = data.targets
+        labelled, unlabelled = targets.rows(LABELLED), targets.rows(UNLABELLED)
+        early_stopping = None
+        if len(data.held_out):
+            early_stopping = EarlyStopping(
+                lambda: self._validation_score(data), self.n_iter_no_change, self.tol
+            )
+        sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
+        n_iter = self._count_iterations(sampler.n_batches) if whole_fit else sampler.n_batches
+        extra = None
+        if len(unlabelled):
+            extra = BatchSampler(len(unlabelled), self.batch_size, seed, state.iteration)
+
+        loss_of_batch = self._make_loss()
+        values = torch.from_numpy(targets.values).to(device)
+        sample_weight = torch.from_numpy(targets.sample_weight).to(device, dtype)
+
+        def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
+            rows = labelled[sampler.batch(step)]
+            on_device = torch.from_numpy(rows).to(device)
+            batch = Batch(
+                x=data.samples[rows],
+                y=values[on_device],
+                sample_weight=sample_weight[on_device],
+                unlabelled=data.samples[unlabelled[extra.batch(step)]] if extra else None,
+            )
+            return loss_of_batch(batch)
+
+        callbacks = None
+        if whole_fit:
+            callbacks = EpochCallbacks(
+                self,
+                data.samples.X,
+                data.labels,
+                -(-n_iter // sampler.n_batches),
+                self._snapshot,
+            )
+        network.to(device=device, dtype=dtype)
+        own_rng: AbstractContextManager[None] = nullcontext()
+        if self._draws_while_training():
+            # Calls of partial_fit, of one seed, must not all draw the same.
+            own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
+        try:
+            with own_rng, deterministic_convolutions(device):
+                train(
+                    network,
+                    compute_loss,
+                    self._make_optimizer(),
+                    sampler,
+                    state,
+                    until=state.iteration + n_iter,
+                    rate_factor=self._rate_factor(state.iteration, n_iter if whole_fit else None),
+                    early_stopping=early_stopping,
+                    checkpoint=checkpoint,
+                    on_epoch=callbacks.end_epoch if callbacks else None,
+                    advice=self._advice,
+                    verbose=bool(self.verbose),
+                )
+        finally:
+            # A fitted model has no device.
+            network.cpu().eval()
+            state.moments.cpu_()
+        if callbacks:
+            callbacks.end_fit()
+
+    def _outputs_held_out(self, data: TrainingData) -> NDArray[Any]:
+        """Output of the network in training for the samples held out."""
+        self.module_.eval()
+        outputs = apply_in_batches(self.module_, data.samples, data.held_out)
+        self.module_.train()
+        return outputs
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Fitted attributes of a model that stops learning now."""
+        return {
+            **{name: getattr(self, name) for name in self._known_of_targets},
+            "module_": deepcopy(self.module_).cpu().eval(),
+            "_training": deepcopy(self._training),
+        }
+
+    def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:
+        """Where a fit that starts after `iteration` is written.
+
+        Its identity covers the parameters and the data.
+        """
+        if self.checkpoint is None:
+            return None
+        parameters = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("checkpoint", "device", "verbose")  # which do not change the result
+        }
+        checkpoint = Checkpoint(
+            self.checkpoint,
+            identify(parameters, iteration, data.samples.X, *vars(data.targets).values()),
+            global_rng=self._draws_while_training(),
+        )
+        checkpoint.check()
+        return checkpoint

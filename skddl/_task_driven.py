@@ -1,0 +1,227 @@
+"""What the task-driven estimators share: how they start, what they minimise, what they learned."""
+
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from ._base import seeded_torch
+from ._initialization import make_features, sample_scale, start_network
+from ._supervised import SupervisedEstimator
+from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
+from .nn._losses import Loss
+from .nn.task_driven import TaskDrivenNetwork
+from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time, make_optimizer
+
+
+class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
+    """Base of the task-driven estimators; subclasses document the parameters, and may add some."""
+
+    module_: TaskDrivenNetwork
+
+    _parameters_of_network: ClassVar[tuple[str, ...]] = (
+        "n_components",
+        "features",
+        "n_features_out",
+        "image_shape",
+        "lambda1",
+        "lambda2",
+        "fit_intercept",
+    )
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_components": [None, Interval(Integral, 1, None, closed="left")],
+        "features": [StrOptions({"identity", "linear", "lenet"}), callable],
+        "n_features_out": [None, Interval(Integral, 1, None, closed="left")],
+        "image_shape": [None, tuple, list],
+        "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "lambda2": [Interval(Real, 0, None, closed="left")],
+        "nu1": [Interval(Real, 0, None, closed="left")],
+        "nu2": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "t0": [None, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"odl", "samples"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "checkpoint": [None, str, PathLike],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "fit_intercept": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        features: str | Callable[[tuple[int, ...]], nn.Module] = "linear",
+        n_features_out: int | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+        lambda1: float | str = "auto",
+        lambda2: float = 0.0,
+        nu1: float = 1e-3,
+        nu2: float = 0.0,
+        learning_rate: float = 0.005,
+        t0: float | None = None,
+        max_iter: int = 1000,
+        batch_size: int = 100,
+        init: str = "odl",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        dtype: str = "float32",
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        optimizer: str = "sgd",
+        fit_intercept: bool = True,
+    ) -> None:
+        self.n_components = n_components
+        self.features = features
+        self.n_features_out = n_features_out
+        self.image_shape = image_shape
+        self.lambda1 = lambda1
+        self.lambda2 = lambda2
+        self.nu1 = nu1
+        self.nu2 = nu2
+        self.learning_rate = learning_rate
+        self.t0 = t0
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.init = init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.dtype = dtype
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+        self.optimizer = optimizer
+        self.fit_intercept = fit_intercept
+
+    def _loss(self) -> Loss:
+        """l_s, of the output and the labels."""
+        raise NotImplementedError
+
+    def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
+        samples = data.samples.on("cpu")
+        with seeded_torch(rng.randint(2**31)):
+            features, n_features_out = make_features(
+                self.features,
+                data.input_shape,
+                self.n_features_out,
+                sample_scale(samples, data.targets.rows(LABELLED, UNLABELLED)),
+                samples.dtype,
+                bias=self.fit_intercept,
+            )
+            start = start_network(
+                features,
+                n_features_out,
+                samples,
+                data.targets,
+                n_components=self.n_components,
+                lambda1=self.lambda1,
+                lambda2=self.lambda2,
+                loss=self._loss(),
+                nu1=self.nu1,
+                fit_intercept=self.fit_intercept,
+                init=self.init,
+                rng=rng,
+            )
+        self.module_ = start.network
+        self._training = TrainingState()
+        self._training.history.append({"iteration": 0, "n_redrawn": start.n_redrawn})
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        network = self.module_
+        bias = [] if network.classifier.bias is None else [network.classifier.bias]
+        groups: list[tuple[Iterable[Tensor], float]] = [
+            ([network.classifier.weight], self.nu1),
+            (network.features.parameters(), self.nu2),
+            ([*network.code.parameters(), *bias], 0.0),
+        ]
+        return make_optimizer(self.optimizer, groups, self.learning_rate)
+
+    def _count_iterations(self, n_batches: int) -> int:
+        return self.max_iter
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+
+    @property
+    def _advice(self) -> str:
+        return ", or scale the samples, for example with SampleNormalizer"
+
+    def _draws_while_training(self) -> bool:
+        return callable(self.features)  # our own networks have no dropout
+
+    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
+        return self._compute_loss
+
+    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        codes = self.module_.encode(batch.x)
+        losses = self._loss()(self.module_.classifier(codes), batch.y)
+        loss = (losses * batch.sample_weight).mean()
+        return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Sparse codes of the samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+        """
+        return self._apply(lambda module, x: module.encode(x), X)
+
+    @property
+    def components_(self) -> NDArray[Any]:
+        """The atoms, (n_components, n_features_out)."""
+        return self.module_.code.dictionary.detach().numpy()
+
+    def _output_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """W (n_outputs, n_components) and b (n_outputs,) of the network; b may be zeros."""
+        output = self.module_.classifier
+        weight = output.weight.detach().numpy()
+        if output.bias is None:
+            return weight, np.zeros_like(weight[:, 0])
+        return weight, output.bias.detach().numpy()
+
+    @property
+    def lambda1_(self) -> float:
+        """The weight of the l1 norm that is used."""
+        return self.module_.code.problem.lambda1
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
