@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from .nn._losses import Loss
+from .nn._losses import Loss, cross_entropy
 
 _LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
 
@@ -14,18 +14,20 @@ _LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
 def fit_output_(
     output: nn.Linear, codes: Tensor, y: Tensor, sample_weight: Tensor, loss: Loss, nu1: float
 ) -> None:
-    """Set W and b to those of the convex problem (5), ``mean loss + nu1/2 ||W||^2``.
+    """Set W and b to those of the convex problem (5), ``weighted mean loss + nu1/2 ||W||^2``.
 
-    Both are zero for classes that do not occur in `y`.
+    With the softmax loss, which would draw the intercept of a class that does not occur in `y` to
+    minus infinity, W and b of such a class are zero.
     """
     present = torch.arange(output.out_features)
-    if y.ndim == 1:
-        present, y = y.unique(return_inverse=True)
     nn.init.zeros_(output.weight)
     if output.bias is not None:
         nn.init.zeros_(output.bias)
-    if y.ndim == 1 and len(present) == 1:
-        return
+    if loss is cross_entropy:
+        present, y = y.unique(return_inverse=True)
+        if len(present) == 1:
+            return
+    sample_weight = sample_weight / sample_weight.mean()
     n_weights = len(present) * codes.shape[1]
 
     def split(flat: Tensor) -> tuple[Tensor, Tensor | None]:

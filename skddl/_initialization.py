@@ -19,7 +19,7 @@ from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn._losses import Loss
 from .nn.task_driven import TaskDrivenNetwork
 
-# Samples from which dictionary and classifier start: all of MNIST; more would only cost memory.
+# Samples from which dictionary and W start: all of MNIST; more would only cost memory.
 _MAX_INIT_SAMPLES = 60_000
 # Samples whose mean norm is taken for that of all.
 _SCALE_SAMPLES = 1000
@@ -149,11 +149,10 @@ def start_network(
             "SampleNormalizer."
         )
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
-    if n_components is None:
-        of_classes = values.ndim == 1
-        n_components = (
-            int(atoms_per_class(values).sum()) if of_classes else min(_N_ATOMS, len(rows))
-        )
+    if n_components is None and targets.of_classes:
+        n_components = int(atoms_per_class(values).sum())
+    elif n_components is None:
+        n_components = min(_N_ATOMS, len(rows))
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(
             inputs[labelled],
@@ -195,7 +194,7 @@ def _draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]
     if len(rows) <= _MAX_INIT_SAMPLES:
         return rows
     drawn = rng.choice(rows, _MAX_INIT_SAMPLES, replace=False)
-    if targets.values.ndim > 1:
+    if not targets.of_classes:
         return np.sort(drawn)
     labelled = targets.rows(LABELLED)
     first = labelled[np.unique(targets.values[labelled], return_index=True)[1]]

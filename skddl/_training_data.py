@@ -1,4 +1,4 @@
-"""Samples and labels as the training of a classifier sees them."""
+"""Samples and labels as training sees them."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,8 +49,15 @@ class Targets:
 
         What a `partial_fit` gets is not: later weights are not known.
         """
-        mean = sample_weight[role == LABELLED].mean() if of_fit else 1.0
-        return cls(values, role.astype(np.int8), sample_weight / mean, n_outputs)
+        if of_fit:
+            sample_weight = sample_weight / sample_weight.max()  # whose sum might overflow
+            sample_weight = sample_weight / sample_weight[role == LABELLED].mean()
+        return cls(values, role.astype(np.int8), sample_weight, n_outputs)
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the values are positions of classes."""
+        return self.values.ndim == 1
 
     def rows(self, *roles: int) -> NDArray[np.intp]:
         """The samples that have one of these roles."""

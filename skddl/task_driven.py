@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from scipy.special import log_expit
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
@@ -71,7 +71,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     loss : {"cross-entropy", "squared-hinge", "one-vs-rest-logistic"}, default="cross-entropy"
         Of the scores: softmax loss (paper 1, Eq. 15), or of each class against the others,
         summed over the classes, ``max(0, 1 - s score)^2`` or ``log(1 + exp(-s score))``, s being 1
-        for the class of the sample and -1 for the others.
+        for the class of the sample and -1 for the others. The squared hinge may want a lower
+        `learning_rate`.
     unlabeled_weight : float, default=0.0
         mu of the semi-supervised objective ``(1 - mu) E[l_s] + mu E[l_u]`` (paper 1, section V),
         l_u being the coding objective itself. If positive, samples with ``y == -1`` are
@@ -298,8 +299,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     predicts ``W a* + b``, one number or many. Features, D and W minimise ``1/2 ||y - (W a* + b)||^2
     + nu1/2 ||W||^2 + nu2/2 ||features||^2``, averaged over the samples, by projected stochastic
     gradient descent (paper 1, Eqs. 5, 7 and 10 with the square loss, and Algorithm 1), with the
-    exact derivative of the code. The targets are standardised meanwhile, output by output. The
-    start is unsupervised: a dictionary learned from the samples, then the best W for their codes.
+    exact derivative of the code. The targets are standardised meanwhile, output by output (without
+    `fit_intercept` only scaled). The start is unsupervised: a dictionary learned from the samples,
+    then the best W for their codes.
 
     Parameters
     ----------
@@ -344,7 +346,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     tol : float, default=1e-4
     warm_start : bool, default=False
         Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
-        network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same.
+        network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same,
+        and so do the scales of the targets.
     device : str, default="auto"
         Where to compute: a device of torch, or "auto": "cuda" where there is one, else "cpu". The
         fitted model itself is always on the CPU.
@@ -458,6 +461,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In float64, which the units of the targets may need.
         """
         outputs = self._apply(lambda module, x: module(x), X)
         return self._shaped(outputs * self._target_scale + self._target_mean)
@@ -475,7 +479,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
 
     def _shaped(self, values: NDArray[Any]) -> Any:
         """`values` (..., n_outputs), without the last axis if the targets were a vector."""
-        return values[..., 0] if self._target_is_vector else values
+        return values[..., 0][()] if self._target_is_vector else values
 
     def _loss(self) -> Loss:
         return squared_error
@@ -483,24 +487,50 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
     ) -> Targets:
+        if issparse(y):
+            raise TypeError("Sparse data was passed for y, but dense data is required.")
         role = np.where(sample_weight > 0, LABELLED, LEFT_OUT)
         if not (used := role == LABELLED).any():
             raise ValueError(f"None of the {len(y)} samples has a weight > 0.")
         values = y.reshape(len(y), -1).astype(np.float64)
+        assert_all_finite(values, input_name="y")  # None, too, has become NaN
         if reset:
-            scaler = StandardScaler().fit(values[used], sample_weight=sample_weight[used])
-            self._target_mean, self._target_scale = scaler.mean_, scaler.scale_
+            self._target_mean, self._target_scale = target_statistics(
+                values[used], sample_weight[used], centered=self.fit_intercept
+            )
             self._target_is_vector = y.ndim == 1
         elif values.shape[1] != len(self._target_mean):
             raise ValueError(
                 f"y has {values.shape[1]} outputs, but {len(self._target_mean)} were expected."
             )
-        values = (values - self._target_mean) / self._target_scale
-        return Targets.of(
-            values.astype(self.dtype), role, sample_weight, values.shape[1], of_fit=of_fit
-        )
+        with np.errstate(over="ignore"):
+            values = values / self._target_scale - self._target_mean / self._target_scale
+            values = values.astype(self.dtype)
+        if not np.isfinite(values[used]).all():
+            raise ValueError(
+                "y is too large for a model whose first targets had standard deviations of "
+                f"{self._target_scale.tolist()}."
+            )
+        return Targets.of(values, role, sample_weight, values.shape[1], of_fit=of_fit)
 
     def _validation_score(self, data: TrainingData) -> float:
-        """R^2 of the samples held out."""
-        truth = data.targets.values[data.held_out]
-        return float(r2_score(truth, self._outputs_held_out(data)))
+        """R^2 of the samples held out, against the variance of all targets: theirs may be zero."""
+        errors = data.targets.values[data.held_out] - self._outputs_held_out(data)
+        return float(1 - np.square(errors).mean())
+
+    @property
+    def _advice(self) -> str:
+        return super()._advice + ", or the targets, whose scale is that of the first call"
+
+
+def target_statistics(
+    targets: NDArray[np.float64], weight: NDArray[Any], *, centered: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted mean (zeros, unless `centered`) and scale of each output; no square overflows."""
+    largest = np.abs(targets).max(axis=0)
+    largest[largest == 0] = 1
+    targets, weight = targets / largest, weight / weight.max()
+    mean = np.average(targets, axis=0, weights=weight) * centered
+    scale = np.sqrt(np.average(np.square(targets - mean), axis=0, weights=weight))
+    scale[scale <= 8 * np.finfo(np.float64).eps] = 1  # constant but for rounding
+    return mean * largest, scale * largest

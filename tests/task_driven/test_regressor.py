@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_sample_image, make_friedman1
 from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -44,7 +44,7 @@ def test_one_output_is_a_vector_if_the_target_is_one():
     assert vector.predict(SEEN).shape == (300,)
     assert column.predict(SEEN).shape == (300, 1)
     assert vector.coef_.shape == (20,)
-    assert np.ndim(vector.intercept_) == 0
+    assert isinstance(vector.intercept_, float)
     np.testing.assert_array_equal(vector.predict(SEEN), column.predict(SEEN)[:, 0])
 
 
@@ -64,8 +64,14 @@ def test_early_stopping_keeps_the_best_state():
     model = quick(max_iter=100, early_stopping=True, n_iter_no_change=3).fit(SEEN, PIXELS)
     scores = [entry["validation_score"] for entry in model.history_ if "validation_score" in entry]
     rows = train_test_split(np.arange(300), test_size=0.1, random_state=np.random.RandomState(0))[1]
-    found = r2_score(PIXELS[rows], model.predict(SEEN[rows]))
-    assert found == pytest.approx(max(scores), abs=1e-5)
+    errors = (PIXELS[rows] - model.predict(SEEN[rows])) / PIXELS.std(axis=0)
+    assert 1 - np.square(errors).mean() == pytest.approx(max(scores), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_early_stopping_with_a_single_sample_held_out():
+    model = quick(early_stopping=True, n_components=5).fit(SEEN[:10], PIXELS[:10])
+    assert np.isfinite(model.history_[-1]["validation_score"])
 
 
 def test_partial_fit_goes_on_in_the_units_of_the_first_call():
@@ -86,9 +92,46 @@ def test_samples_without_weight_have_no_part():
     )
 
 
-def test_a_constant_target_is_predicted():
-    model = quick().fit(SEEN, np.full(300, 7.0))
-    np.testing.assert_allclose(model.predict(SEEN), 7, atol=1e-6)
+@pytest.mark.parametrize("value", [7.0, 0.1, -1e300])
+def test_a_constant_target_is_predicted(value):
+    model = quick().fit(SEEN, np.full(300, value))
+    np.testing.assert_allclose(model.predict(SEEN), value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-170, 1e153, 1e307])
+def test_targets_may_have_any_unit(unit):
+    expected = quick().fit(SEEN, PIXELS).predict(SEEN)
+    np.testing.assert_allclose(
+        quick().fit(SEEN, unit * PIXELS).predict(SEEN) / unit, expected, atol=1e-5
+    )
+
+
+def test_without_an_intercept_there_is_none():
+    targets = 5 + PIXELS
+    model = quick(fit_intercept=False, dtype="float64").fit(SEEN, targets)
+    np.testing.assert_array_equal(model.intercept_, np.zeros(4))
+    np.testing.assert_array_equal(model.predict(np.zeros((1, 60))), np.zeros((1, 4)))
+    np.testing.assert_allclose(model.predict(SEEN), model.transform(SEEN) @ model.coef_.T)
+
+
+def test_weights_of_any_size_mean_the_same():
+    models = [quick().fit(SEEN, PIXELS, sample_weight=np.full(300, w)) for w in (1.0, 1e307)]
+    assert_same_model(*models)
+
+
+def test_targets_that_later_leave_the_range():
+    model = quick().partial_fit(SEEN, PIXELS)
+    with pytest.raises(ValueError, match="y is too large for a model whose first targets had"):
+        model.partial_fit(SEEN, 1e45 * PIXELS)
+
+
+def test_targets_that_are_missing_or_sparse():
+    missing = PIXELS.astype(object)
+    missing[3, 1] = None
+    with pytest.raises(ValueError, match="contains NaN"):
+        quick().fit(SEEN, missing)
+    with pytest.raises(TypeError, match="Sparse data was passed for y"):
+        quick().fit(SEEN, csr_matrix(PIXELS))
 
 
 def test_copies_predict_the_same():
