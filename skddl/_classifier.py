@@ -93,10 +93,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """Probabilities of the classes (softmax of the scores; paper 1, Eq. 16).
-
-        With ``loss="one-vs-rest-logistic"`` each class's own probability, over the sum of all. With
-        ``loss="squared-hinge"`` there are none.
+        """Probabilities of the classes (paper 1, Eq. 16, unless a parameter `loss` says otherwise).
 
         Parameters
         ----------

@@ -110,6 +110,19 @@ def encode_labels(
     return classes, Targets.of(positions, role, weight, len(classes), of_fit=of_fit)
 
 
+def target_statistics(
+    targets: NDArray[np.float64], weight: NDArray[Any], *, centered: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted mean (zeros, unless `centered`) and scale of each output; no square overflows."""
+    largest = np.abs(targets).max(axis=0)
+    largest[largest == 0] = 1
+    targets, weight = targets / largest, weight / weight.max()
+    mean = np.average(targets, axis=0, weights=weight) * centered
+    scale = np.sqrt(np.average(np.square(targets - mean), axis=0, weights=weight))
+    scale[scale <= 8 * np.finfo(np.float64).eps] = 1  # constant but for rounding
+    return mean * largest, scale * largest
+
+
 @dataclass
 class TrainingData:
     """Validated samples and labels.

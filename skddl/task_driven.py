@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from ._base import unchanged_on_error
 from ._classifier import TorchClassifier
 from ._task_driven import TaskDrivenEstimator
-from ._training_data import LABELLED, LEFT_OUT, Batch, Targets, TrainingData
+from ._training_data import (
+    LABELLED,
+    LEFT_OUT,
+    Batch,
+    Targets,
+    TrainingData,
+    target_statistics,
+)
 from .nn._losses import CLASSIFICATION_LOSSES, Loss, squared_error
 
 
@@ -72,7 +79,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         Of the scores: softmax loss (paper 1, Eq. 15), or of each class against the others,
         summed over the classes, ``max(0, 1 - s score)^2`` or ``log(1 + exp(-s score))``, s being 1
         for the class of the sample and -1 for the others. The squared hinge may want a lower
-        `learning_rate`.
+        `learning_rate`, and gives no probabilities; those of the logistic loss are each class's own
+        over their sum.
     unlabeled_weight : float, default=0.0
         mu of the semi-supervised objective ``(1 - mu) E[l_s] + mu E[l_u]`` (paper 1, section V),
         l_u being the coding objective itself. If positive, samples with ``y == -1`` are
@@ -521,16 +529,3 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     @property
     def _advice(self) -> str:
         return super()._advice + ", or the targets, whose scale is that of the first call"
-
-
-def target_statistics(
-    targets: NDArray[np.float64], weight: NDArray[Any], *, centered: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted mean (zeros, unless `centered`) and scale of each output; no square overflows."""
-    largest = np.abs(targets).max(axis=0)
-    largest[largest == 0] = 1
-    targets, weight = targets / largest, weight / weight.max()
-    mean = np.average(targets, axis=0, weights=weight) * centered
-    scale = np.sqrt(np.average(np.square(targets - mean), axis=0, weights=weight))
-    scale[scale <= 8 * np.finfo(np.float64).eps] = 1  # constant but for rounding
-    return mean * largest, scale * largest
