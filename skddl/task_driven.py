@@ -286,7 +286,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
     def _logits(self, X: ArrayLike) -> NDArray[Any]:
         scores = self._scores(X)
-        return log_expit(scores) if self.loss == "one-vs-rest-logistic" else scores
+        if self.loss != "one-vs-rest-logistic":
+            return scores
+        # Of two classes each is the rest of the other, and has the other's score with the opposite
+        # sign, but for rounding: log_expit(s) - log_expit(-s) is s, the mean of the two.
+        return scores / 2 if scores.shape[1] == 2 else log_expit(scores)
 
     @property
     def coef_(self) -> NDArray[Any]:

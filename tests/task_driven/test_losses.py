@@ -147,6 +147,14 @@ def test_every_loss_learns(loss, n_classes):
         np.testing.assert_allclose(probabilities, own / own.sum(axis=1, keepdims=True), rtol=1e-4)
 
 
+def test_two_classes_against_each_other_are_one_logistic_model():
+    binary, labels = X[y < 2].astype(np.float64), y[y < 2]
+    model = quick(loss="one-vs-rest-logistic").fit(binary, labels)
+    np.testing.assert_allclose(model.coef_[0], -model.coef_[1], atol=1e-5)
+    lead = model.decision_function(binary)
+    np.testing.assert_allclose(model.predict_proba(binary)[:, 1], expit(lead / 2), rtol=1e-12)
+
+
 def test_unknown_loss():
     with pytest.raises(ValueError, match="'loss' parameter"):
         quick(loss="hinge").fit(X, y)
