@@ -1,6 +1,7 @@
 """Supervised dictionary learning with a scikit-learn interface."""
 
 from .convnet import ConvNetClassifier
+from .deep_dictionary import DeepDictionaryClassifier
 from .detrame import DeTraMeClassifier
 from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConvNetClassifier",
     "DeTraMeClassifier",
+    "DeepDictionaryClassifier",
     "OnlineDictionaryLearning",
     "SampleNormalizer",
     "TaskDrivenDictionaryClassifier",

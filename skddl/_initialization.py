@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from .dictionary import OnlineDictionaryLearning, atoms_per_class, class_diction
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn._losses import Loss
 from .nn.task_driven import TaskDrivenNetwork
+from .sparse_coding._problem import ElasticNetProblem
 
 # Samples from which dictionary and W start: all of MNIST; more would only cost memory.
 _MAX_INIT_SAMPLES = 60_000
@@ -103,14 +105,20 @@ def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
     """
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
     x = samples[rows].double()
-    largest = float(x.abs().max())
-    if not np.isfinite(largest) or (largest == 0 and samples.X[rows].any()):
+    if not x.isfinite().all() or (not x.any() and samples.X[rows].any()):
         raise range_error(samples.dtype)
+    return nearest_power_of_two(x, samples.dtype)
+
+
+def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
+    """The power of two nearest to the mean norm of the rows, within `dtype`; 1 if that is 0."""
+    x = x.double()
+    largest = x.abs().max()
     if largest == 0:
         return 1.0
     # The squares in a norm must not overflow, nor must the power of two in the type of the samples.
-    norm = np.log2(largest) + np.log2(float((x / largest).norm(dim=1).mean()))
-    limits = torch.finfo(samples.dtype)
+    norm = largest.log2().item() + (x / largest).norm(dim=1).mean().log2().item()
+    limits = torch.finfo(dtype)
     lowest, highest = np.log2(limits.tiny), np.floor(np.log2(limits.max))
     return float(2.0 ** np.clip(np.round(norm), lowest, highest))
 
@@ -139,7 +147,7 @@ def start_network(
     rng: np.random.RandomState,
 ) -> Start:
     """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5)."""
-    rows = _draw_rows(targets, rng)
+    rows = draw_rows(targets, rng)
     labelled = targets.role[rows] == LABELLED
     values = targets.values[rows[labelled]]
     inputs = apply_in_batches(features.eval(), samples, rows)
@@ -153,6 +161,7 @@ def start_network(
         n_components = int(atoms_per_class(values).sum())
     elif n_components is None:
         n_components = min(_N_ATOMS, len(rows))
+    code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(
             inputs[labelled],
@@ -162,33 +171,52 @@ def start_network(
             lambda2=lambda2,
             random_state=rng,
         )
-    elif init == "odl":
-        odl = OnlineDictionaryLearning(
-            n_components, lambda1=lambda1, lambda2=lambda2, random_state=rng
-        ).fit(inputs)
-        dictionary, n_redrawn = odl.components_, odl.n_redrawn_
     else:
-        dictionary, n_redrawn = draw_atoms(inputs, n_components, rng), 0
+        dictionary, n_redrawn = first_dictionary(
+            inputs, code.problem, n_components, init=init, rng=rng
+        )
 
-    code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
     network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
     network.to(samples.dtype)
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
         codes = code(torch.from_numpy(inputs[labelled]))
         warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
-    fit_output_(
-        network.classifier,
-        codes,
-        torch.from_numpy(values),
-        torch.from_numpy(targets.sample_weight[rows[labelled]]),
-        loss,
-        nu1,
-    )
+    fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     return Start(network, n_redrawn)
 
 
-def _draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]:
+def first_dictionary(
+    inputs: NDArray[Any],
+    problem: ElasticNetProblem,
+    n_components: int,
+    *,
+    init: str,
+    rng: np.random.RandomState,
+) -> tuple[NDArray[Any], int]:
+    """Atoms learned ("odl") or drawn ("samples") without labels, and how many were re-drawn."""
+    if init == "samples":
+        return draw_atoms(inputs, n_components, rng), 0
+    odl = OnlineDictionaryLearning(n_components, **vars(problem), random_state=rng).fit(inputs)
+    return odl.components_, odl.n_redrawn_
+
+
+def fit_first_output_(
+    output: nn.Linear,
+    codes: Tensor,
+    targets: Targets,
+    rows: NDArray[np.intp],
+    loss: Loss,
+    nu1: float,
+) -> None:
+    """Set W and b to the best ones for the first codes, those of labelled rows (paper 1, Eq. 5)."""
+    values, sample_weight = (
+        torch.from_numpy(array[rows]) for array in (targets.values, targets.sample_weight)
+    )
+    fit_output_(output, codes, values, sample_weight, loss, nu1)
+
+
+def draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]:
     """At most 60,000 rows; of classes, at least one of each among them."""
     rows = targets.rows(LABELLED, UNLABELLED)
     if len(rows) <= _MAX_INIT_SAMPLES:

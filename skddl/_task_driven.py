@@ -1,4 +1,4 @@
-"""What the task-driven estimators share: how they start, what they minimise, what they learned."""
+"""What the task-driven classifier and the regressor share: features under one dictionary."""
 
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
@@ -7,22 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._initialization import make_features, sample_scale, start_network
-from ._supervised import SupervisedEstimator
-from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
-from .nn._losses import Loss
+from ._sparse_code_estimator import SparseCodeEstimator
+from ._training_data import LABELLED, UNLABELLED, TrainingData
 from .nn.task_driven import TaskDrivenNetwork
-from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time, make_optimizer
+from .training import TrainingState, make_optimizer
 
 
-class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
+class TaskDrivenEstimator(SparseCodeEstimator):
     """Base of the task-driven estimators; subclasses document the parameters, and may add some."""
 
     module_: TaskDrivenNetwork
@@ -38,31 +35,12 @@ class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
     )
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **SparseCodeEstimator._parameter_constraints,
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "features": [StrOptions({"identity", "linear", "lenet"}), callable],
         "n_features_out": [None, Interval(Integral, 1, None, closed="left")],
-        "image_shape": [None, tuple, list],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lambda2": [Interval(Real, 0, None, closed="left")],
-        "nu1": [Interval(Real, 0, None, closed="left")],
         "nu2": [Interval(Real, 0, None, closed="left")],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "t0": [None, Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions({"odl", "samples"})],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "checkpoint": [None, str, PathLike],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "fit_intercept": ["boolean"],
     }
 
     def __init__(
@@ -120,10 +98,6 @@ class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
 
-    def _loss(self) -> Loss:
-        """l_s, of the output and the labels."""
-        raise NotImplementedError
-
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         samples = data.samples.on("cpu")
         with seeded_torch(rng.randint(2**31)):
@@ -163,54 +137,13 @@ class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         ]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
 
-    def _count_iterations(self, n_batches: int) -> int:
-        return self.max_iter
-
-    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
-        return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
-
-    @property
-    def _advice(self) -> str:
-        return ", or scale the samples, for example with SampleNormalizer"
-
     def _draws_while_training(self) -> bool:
         return callable(self.features)  # our own networks have no dropout
-
-    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
-        return self._compute_loss
-
-    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        codes = self.module_.encode(batch.x)
-        losses = self._loss()(self.module_.classifier(codes), batch.y)
-        loss = (losses * batch.sample_weight).mean()
-        return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}
-
-    def transform(self, X: ArrayLike) -> NDArray[Any]:
-        """Sparse codes of the samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
-            Samples.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_components)
-        """
-        return self._apply(lambda module, x: module.encode(x), X)
 
     @property
     def components_(self) -> NDArray[Any]:
         """The atoms, (n_components, n_features_out)."""
         return self.module_.code.dictionary.detach().numpy()
-
-    def _output_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """W (n_outputs, n_components) and b (n_outputs,) of the network; b may be zeros."""
-        output = self.module_.classifier
-        weight = output.weight.detach().numpy()
-        if output.bias is None:
-            return weight, np.zeros_like(weight[:, 0])
-        return weight, output.bias.detach().numpy()
 
     @property
     def lambda1_(self) -> float:
@@ -220,8 +153,3 @@ class TaskDrivenEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -292,16 +292,6 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         # sign, but for rounding: log_expit(s) - log_expit(-s) is s, the mean of the two.
         return scores / 2 if scores.shape[1] == 2 else log_expit(scores)
 
-    @property
-    def coef_(self) -> NDArray[Any]:
-        """W, (n_classes, n_components)."""
-        return self._output_weights()[0]
-
-    @property
-    def intercept_(self) -> NDArray[Any]:
-        """b, (n_classes,)."""
-        return self._output_weights()[1]
-
 
 class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDrivenEstimator):
     """Regressor on sparse codes whose features, dictionary and weights are learned together.

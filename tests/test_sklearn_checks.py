@@ -8,6 +8,7 @@ from torch import nn
 
 from skddl import (
     ConvNetClassifier,
+    DeepDictionaryClassifier,
     DeTraMeClassifier,
     OnlineDictionaryLearning,
     TaskDrivenDictionaryClassifier,
@@ -59,6 +60,10 @@ class RegressorOnImages(RowsAreImages, TaskDrivenDictionaryRegressor):
     pass
 
 
+class DeepDictionaryOnImages(RowsAreImages, DeepDictionaryClassifier):
+    pass
+
+
 class DeTraMeOnImages(RowsAreImages, DeTraMeClassifier):
     pass
 
@@ -96,6 +101,9 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
         quick(TaskDrivenDictionaryRegressor),
         quick(TaskDrivenDictionaryRegressor, dtype="float64"),
         quick(RegressorOnImages, features=RowConvolution),
+        DeepDictionaryClassifier((10, 10), max_iter=20),
+        DeepDictionaryClassifier(10, max_iter=20, dtype="float64"),
+        DeepDictionaryOnImages((8, 10), patch_size=1, max_iter=20),
         quick_network(DeTraMeClassifier),
         quick_network(DeTraMeClassifier, dtype="float64", batch_norm=False),
         quick_images(DeTraMeOnImages),
@@ -113,6 +121,7 @@ def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
     [
         TaskDrivenDictionaryClassifier(),
         TaskDrivenDictionaryRegressor(),
+        DeepDictionaryClassifier(),
         quick(TaskDrivenOnImages, features=RowConvolution, dtype="float64"),
         DeTraMeClassifier(),
         ConvNetClassifier(),

@@ -1,5 +1,6 @@
 """Torch modules: sparse codes, the ReLU in a learned metric, and networks with it."""
 
+from .deep_dictionary import PatchSparseCode
 from .features import LeNetFeatures, LinearFeatures
 from .lenet import LeNet
 from .mlp import MLP
@@ -13,6 +14,7 @@ __all__ = [
     "LeNet",
     "LeNetFeatures",
     "LinearFeatures",
+    "PatchSparseCode",
     "PlainNet",
     "QMetricReLU",
     "ResNet",

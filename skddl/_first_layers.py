@@ -1,0 +1,213 @@
+"""The state from which deep dictionary learning starts: dictionaries learned layer by layer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._base import Samples, apply_in_batches
+from ._first_atoms import auto_lambda1, warn_of_zero_codes
+from ._initialization import (
+    Rescale,
+    draw_rows,
+    first_dictionary,
+    fit_first_output_,
+    nearest_power_of_two,
+)
+from ._training_data import LABELLED, Targets
+from .nn import PatchSparseCode, SparseCode
+from .nn._losses import Loss
+from .nn.deep_dictionary import DeepDictionaryNetwork
+from .sparse_coding._problem import ElasticNetProblem
+
+# Patches from which a dictionary starts; of images, as many as have them.
+_MAX_INIT_PATCHES = 60_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as the user described it. Without `patch_size` it is dense."""
+
+    n_components: int
+    patch_size: int | None
+    stride: int
+    padding: int
+    lambda1: float | str
+
+
+def describe_layers(
+    n_components: Any, *, patch_size: Any, stride: Any, padding: Any, lambda1: Any
+) -> list[Layer]:
+    """The layers, of parameters that are each a sequence or one value for all."""
+    n_layers = 1 if isinstance(n_components, Integral) else len(n_components)
+    if n_layers == 0:
+        raise ValueError("n_components must name the atoms of at least one layer, got none.")
+
+    def size(least: int) -> Callable[[Any], bool]:
+        return lambda value: isinstance(value, Integral) and int(value) >= least
+
+    columns = []
+    for name, parameter, is_valid, expected in (
+        ("n_components", n_components, size(1), "ints >= 1"),
+        ("patch_size", patch_size, lambda v: v is None or size(1)(v), "ints >= 1, or None"),
+        ("stride", stride, size(1), "ints >= 1"),
+        ("padding", padding, size(0), "ints >= 0"),
+        ("lambda1", lambda1, _is_weight, "numbers > 0, or 'auto'"),
+    ):
+        values = _per_layer(parameter, n_layers)
+        if len(values) != n_layers or not all(map(is_valid, values)):
+            raise ValueError(
+                f"{name}={parameter!r} must be one value, or one for each of the {n_layers} "
+                f"layers: {expected}."
+            )
+        columns.append(values)
+    layers = [Layer(*values) for values in zip(*columns, strict=True)]
+    for below, above in pairwise(layers):
+        if below.patch_size is None and above.patch_size is not None:
+            raise ValueError(
+                f"patch_size={patch_size!r} has patches above a dense layer, whose codes have no "
+                "places."
+            )
+    return layers
+
+
+def _is_weight(value: Any) -> bool:
+    return value == "auto" or (isinstance(value, Real) and 0 < float(value) < np.inf)
+
+
+def _per_layer(value: Any, n_layers: int) -> Sequence[Any]:
+    return value if isinstance(value, tuple | list) else [value] * n_layers
+
+
+def start_deep_network(
+    layers: list[Layer],
+    input_shape: tuple[int, ...],
+    samples: Samples,
+    targets: Targets,
+    *,
+    global_pooling: bool,
+    lambda2: float,
+    positive: bool,
+    loss: Loss,
+    nu1: float,
+    fit_intercept: bool,
+    init: str,
+    rng: np.random.RandomState,
+) -> tuple[DeepDictionaryNetwork, int]:
+    """A dictionary from the codes below it, layer by layer, then the best W; how many re-drawn."""
+    modules, n_codes = _make_modules(
+        layers, input_shape, global_pooling=global_pooling, lambda2=lambda2, positive=positive
+    )
+    network = DeepDictionaryNetwork(modules, n_codes, targets.n_outputs, bias=fit_intercept)
+    network.to(samples.dtype).eval()
+    rows = draw_rows(targets, rng)
+    n_redrawn = 0
+    described = iter(layers)
+    for position, module in enumerate(modules):
+        if not isinstance(module, SparseCode | PatchSparseCode):
+            continue
+        inputs = _inputs_of(module, network.layers[:position], samples, rows, rng)
+        if position and isinstance(rescale := modules[position - 1], Rescale):
+            scale = nearest_power_of_two(torch.from_numpy(inputs), samples.dtype)
+            rescale.scale.fill_(scale)
+            inputs /= scale
+        lambda1 = next(described).lambda1
+        code = module.code if isinstance(module, PatchSparseCode) else module
+        code.problem = ElasticNetProblem(
+            auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1), lambda2, positive
+        )
+        dictionary, redrawn = first_dictionary(
+            inputs, code.problem, len(code.dictionary), init=init, rng=rng
+        )
+        warn_of_zero_codes(code.problem, inputs, dictionary)
+        n_redrawn += redrawn
+        with torch.no_grad():
+            code.dictionary.copy_(torch.from_numpy(dictionary))
+    labelled = rows[targets.role[rows] == LABELLED]
+    codes = apply_in_batches(network.encode, samples, labelled)
+    fit_first_output_(network.classifier, torch.from_numpy(codes), targets, labelled, loss, nu1)
+    return network, n_redrawn
+
+
+def _make_modules(
+    layers: list[Layer],
+    input_shape: tuple[int, ...],
+    *,
+    global_pooling: bool,
+    lambda2: float,
+    positive: bool,
+) -> tuple[list[nn.Module], int]:
+    """The modules of a network for rows of samples, with random atoms, and its number of codes."""
+    modules: list[nn.Module] = []
+    shape: tuple[int, ...] = (prod(input_shape),)
+
+    def append(module: nn.Module) -> None:
+        nonlocal shape
+        modules.append(module)
+        with torch.no_grad():
+            shape = tuple(module(torch.zeros(1, *shape)).shape[1:])
+
+    def flatten() -> None:
+        if len(shape) == 3:
+            if global_pooling:
+                append(nn.AdaptiveAvgPool2d(1))
+            append(nn.Flatten())
+
+    if layers[0].patch_size is not None:
+        append(nn.Unflatten(1, input_shape))
+    for number, layer in enumerate(layers, start=1):
+        weights: dict[str, Any] = {"lambda1": 1.0, "lambda2": lambda2, "positive": positive}
+        if layer.patch_size is None:
+            flatten()
+        elif layer.patch_size > min(shape[1:]) + 2 * layer.padding:
+            raise ValueError(
+                f"patch_size={layer.patch_size} of layer {number} is larger than what the layer is "
+                f"given, {shape[0]} maps of {shape[1]}x{shape[2]} with a padding of "
+                f"{layer.padding}."
+            )
+        if number > 1 or layer.patch_size is not None:  # a dense first layer gets what there is
+            append(Rescale(1.0))
+        append(
+            SparseCode(shape[0], layer.n_components, **weights)
+            if layer.patch_size is None
+            else PatchSparseCode(
+                shape[0],
+                layer.n_components,
+                patch_size=layer.patch_size,
+                stride=layer.stride,
+                padding=layer.padding,
+                **weights,
+            )
+        )
+    flatten()
+    return modules, shape[0]
+
+
+def _inputs_of(
+    module: SparseCode | PatchSparseCode,
+    below: nn.Module,
+    samples: Samples,
+    rows: NDArray[np.intp],
+    rng: np.random.RandomState,
+) -> NDArray[Any]:
+    """Initial inputs of a layer, as rows: of all samples, or of as many as have enough patches."""
+    if isinstance(module, SparseCode):
+        return apply_in_batches(below, samples, rows)
+
+    def patches(x: Tensor) -> Tensor:
+        return module.patches(below(x))
+
+    with torch.no_grad():
+        n_patches = patches(samples[rows[:1]]).shape[1]
+    n_images = -(-_MAX_INIT_PATCHES // n_patches)
+    if n_images < len(rows):
+        rows = rng.choice(rows, n_images, replace=False)
+    inputs = apply_in_batches(patches, samples, rows)
+    return inputs.reshape(-1, inputs.shape[-1])

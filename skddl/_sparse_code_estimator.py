@@ -1,0 +1,113 @@
+"""What the estimators share that predict linearly from exact sparse codes."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from ._supervised import SupervisedEstimator
+from ._training_data import Batch
+from .nn._losses import Loss
+from .nn.deep_dictionary import DeepDictionaryNetwork
+from .nn.task_driven import TaskDrivenNetwork
+from .training import OPTIMIZERS, RateFactor, inverse_time
+
+
+class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
+    """Base of what predicts linearly from sparse codes and learns by Algorithm 1 of paper 1."""
+
+    module_: TaskDrivenNetwork | DeepDictionaryNetwork
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_shape": [None, tuple, list],
+        "lambda2": [Interval(Real, 0, None, closed="left")],
+        "nu1": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "t0": [None, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"odl", "samples"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "checkpoint": [None, str, PathLike],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "fit_intercept": ["boolean"],
+    }
+
+    def _loss(self) -> Loss:
+        """l_s, of the output and the labels."""
+        raise NotImplementedError
+
+    def _count_iterations(self, n_batches: int) -> int:
+        return self.max_iter
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+
+    @property
+    def _advice(self) -> str:
+        return ", or scale the samples, for example with SampleNormalizer"
+
+    def _draws_while_training(self) -> bool:
+        return False  # our own networks have no dropout
+
+    def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
+        return self._compute_loss
+
+    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        codes = self.module_.encode(batch.x)
+        losses = self._loss()(self.module_.classifier(codes), batch.y)
+        loss = (losses * batch.sample_weight).mean()
+        return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Sparse codes of the samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+        """
+        return self._apply(lambda module, x: module.encode(x), X)
+
+    @property
+    def coef_(self) -> NDArray[Any]:
+        """W, (n_outputs, n_components)."""
+        return self._output_weights()[0]
+
+    @property
+    def intercept_(self) -> NDArray[Any]:
+        """b, (n_outputs,)."""
+        return self._output_weights()[1]
+
+    def _output_weights(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """W (n_outputs, n_components) and b (n_outputs,) of the network; b may be zeros."""
+        output = self.module_.classifier
+        weight = output.weight.detach().numpy()
+        if output.bias is None:
+            return weight, np.zeros_like(weight[:, 0])
+        return weight, output.bias.detach().numpy()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,122 @@
+"""DeepDictionaryClassifier."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+from skddl import DeepDictionaryClassifier, TaskDrivenDictionaryClassifier
+
+X, y = load_digits(return_X_y=True)
+X = X / 16
+IMAGES = X.reshape(-1, 1, 8, 8)
+PATCHES = {"patch_size": 3, "stride": (1, 2), "image_shape": (1, 8, 8)}
+
+
+def quick(n_components=(10, 12), *, max_iter=20, **parameters):
+    return DeepDictionaryClassifier(n_components, max_iter=max_iter, random_state=0, **parameters)
+
+
+@pytest.mark.parametrize("init", ["odl", "samples"])
+def test_one_dense_layer_is_task_driven_dictionary_learning(init):
+    shared = {
+        "init": init,
+        "lambda2": 0.02,
+        "nu1": 0.01,
+        "learning_rate": 0.01,
+        "optimizer": "sgd",
+        "max_iter": 30,
+        "random_state": 0,
+    }
+    deep = DeepDictionaryClassifier(15, positive=False, **shared).fit(X, y)
+    task_driven = TaskDrivenDictionaryClassifier(15, features="identity", **shared).fit(X, y)
+    assert deep.lambda1_ == [task_driven.lambda1_]
+    assert_array_equal(deep.components_[0], task_driven.components_)
+    assert_array_equal(deep.decision_function(X), task_driven.decision_function(X))
+    assert deep.loss_curve_ == task_driven.loss_curve_
+
+
+def test_dense_layers_learn():
+    start, model = (quick(max_iter=n, batch_size=50).fit(X, y) for n in (1, 300))
+    assert [atoms.shape for atoms in model.components_] == [(10, 64), (12, 10)]
+    assert model.coef_.shape == (10, 12)
+    assert model.intercept_.shape == (10,)
+    assert model.score(X, y) > max(0.9, start.score(X, y) + 0.05)
+    codes = model.transform(X)
+    assert codes.shape == (len(X), 12)
+    assert (codes >= 0).all()
+    assert len(model.get_feature_names_out()) == 12
+
+
+def test_patches():
+    start, model = (quick(max_iter=n, **PATCHES).fit(X, y) for n in (1, 60))
+    assert [atoms.shape for atoms in model.components_] == [(10, 9), (12, 90)]
+    assert model.transform(X[:3]).shape == (3, 12 * 2 * 2)
+    assert model.score(X, y) > start.score(X, y)
+    for atoms in model.components_:
+        assert (np.linalg.norm(atoms, axis=1) < 1 + 1e-5).all()
+
+
+def test_patches_under_a_dense_layer_and_pooled():
+    model = quick((6, 8, 9), **PATCHES | {"patch_size": (3, 2, None), "stride": 1}).fit(X, y)
+    assert [atoms.shape for atoms in model.components_] == [(6, 9), (8, 24), (9, 8 * 5 * 5)]
+    pooled = quick(global_pooling=True, **PATCHES).fit(X, y)
+    assert pooled.transform(X[:2]).shape == (2, 12)
+
+
+def test_images_are_what_rows_are():
+    rows = quick(**PATCHES).fit(X, y)
+    images = quick(patch_size=3, stride=(1, 2)).fit(IMAGES, y)
+    assert_array_equal(rows.decision_function(X), images.decision_function(IMAGES))
+
+
+def test_scale_of_images_does_not_matter():
+    small, large = (quick(**PATCHES).fit(scale * X, y) for scale in (1, 1024))
+    assert_allclose(small.decision_function(X), large.decision_function(1024 * X), rtol=1e-4)
+
+
+def test_each_layer_has_its_own_weights():
+    model = quick(lambda1=(0.3, "auto")).fit(X, y)
+    assert model.lambda1_[0] == 0.3
+    assert model.lambda1_[1] not in (0.3, "auto")
+
+
+def test_as_part_of_scikit_learn():
+    search = GridSearchCV(
+        quick(), {"n_components": [(8,), (8, 8)], "patch_size": [None]}, cv=2
+    ).fit(X[:300], y[:300])
+    assert search.best_score_ > 0.5
+    assert clone(search.best_estimator_).n_components in [(8,), (8, 8)]
+
+
+def test_a_fit_goes_on():
+    model = quick(warm_start=True, **PATCHES).fit(X, y)
+    assert model.fit(X, y).n_iter_ == 40
+    assert model.partial_fit(X[:200], y[:200]).n_iter_ == 42
+    with pytest.raises(ValueError, match="stride"):
+        model.set_params(stride=1).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": ()}, "at least one layer"),
+        ({"n_components": (5, 0)}, r"n_components=\(5, 0\) must be"),
+        ({"n_components": (5, 5.5)}, "ints >= 1"),
+        ({"lambda1": (0.1,)}, r"one for each of the 2 layers"),
+        ({"lambda1": (0.1, -1)}, "numbers > 0, or 'auto'"),
+        ({"patch_size": (3, "all"), "image_shape": (1, 8, 8)}, "ints >= 1, or None"),
+        ({"patch_size": (None, 3), "image_shape": (1, 8, 8)}, "above a dense layer"),
+        ({"patch_size": 3}, "patch_size needs images"),
+        ({"patch_size": (3, 7), "image_shape": (1, 8, 8)}, "patch_size=7 of layer 2 is larger"),
+        ({"global_pooling": True}, "global_pooling=True needs"),
+        ({"stride": (1, 0)}, "stride="),
+        ({"padding": (-1, 0)}, "padding="),
+        ({"positive": "yes"}, "'positive' parameter"),
+    ],
+)
+def test_bad_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**parameters).fit(X, y)
