@@ -30,7 +30,7 @@ _N_ATOMS = 100
 
 
 def make_features(
-    features: str | Callable[[tuple[int, ...]], nn.Module],
+    features: str | nn.Module | Callable[[tuple[int, ...]], nn.Module],
     input_shape: tuple[int, ...],
     n_features_out: int | None,
     scale: float,
@@ -40,7 +40,8 @@ def make_features(
 ) -> tuple[nn.Module, int]:
     """The feature map for flat rows of samples of `input_shape`, and the length of its output.
 
-    `scale` is that of the samples, see `sample_scale`; `bias` is for linear features.
+    `features` is a name, or a module for flat rows, or what the user gave to make one. `scale` is
+    that of the samples, see `sample_scale`; `bias` is for linear features.
     """
     n_features = prod(input_shape)
     if features == "identity":
@@ -55,6 +56,8 @@ def make_features(
             )
         channels, height, width = input_shape
         module = _lenet((channels, height, width), n_features_out)
+    elif isinstance(features, nn.Module):
+        module = features
     else:
         module = make_user_module(features, input_shape, parameter="features")
         if len(input_shape) > 1:

@@ -19,7 +19,7 @@ from ._classifier import TorchClassifier
 from ._standardization import standardized_inputs
 from ._training_data import LABELLED, Batch, TrainingData
 from ._user_network import count_features, make_user_module
-from .nn import MLP, LeNet, PlainNet, QMetricReLU, ResNet
+from .nn import MLP, ConvNet, LeNet, PlainNet, QMetricReLU, ResNet
 from .nn._network import FeatureClassifier
 from .training import (
     AUGMENTATIONS,
@@ -33,7 +33,7 @@ from .training import (
 
 _PLAIN = {f"plain-{depth}": depth for depth in (3, 6, 9, 12)}
 _RESIDUAL = {f"resnet-{depth}": depth for depth in (8, 20, 56, 110)}
-ARCHITECTURES = {"dense", *_PLAIN, *_RESIDUAL}
+ARCHITECTURES = {"dense", "conv-3", *_PLAIN, *_RESIDUAL}
 
 # Parameters of these are not decayed unless asked: a metric decays to a ReLU, a scale to zero.
 _WITHOUT_DECAY = (QMetricReLU, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -213,10 +213,14 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     def _build_image_network(
         self, image_shape: tuple[int, ...], options: dict[str, Any]
-    ) -> PlainNet | ResNet | LeNet:
+    ) -> ConvNet | PlainNet | ResNet | LeNet:
         """The network of the architecture of that name."""
-        options |= {"in_channels": image_shape[0], "width": self.width}
+        options |= {"width": self.width}
         name = str(self.architecture)
+        channels, height, width = image_shape
+        if name == "conv-3":
+            return ConvNet((channels, height, width), **options)
+        options |= {"in_channels": channels}
         if name in _PLAIN:
             return PlainNet(_PLAIN[name], **options)
         return ResNet(_RESIDUAL[name], **options)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context, is_classifier
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
@@ -202,7 +202,11 @@ class SupervisedEstimator(TorchEstimator):
                 self._start(data, rng)
             except DivergenceError as error:  # of an estimator inside the user's network
                 raise ValueError(str(error)) from error
-            self._started_with = {name: getattr(self, name) for name in self._parameters_of_network}
+            self._started_with = {
+                # A copy: `set_params` may change an estimator inside.
+                name: clone(getattr(self, name), safe=False)
+                for name in self._parameters_of_network
+            }
             return
         refuse_changes(self, self._started_with)
         # Train a copy: the present model is still needed if training fails.

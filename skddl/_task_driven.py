@@ -98,11 +98,18 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
 
+    def _choose_features(
+        self, data: TrainingData, rng: np.random.RandomState
+    ) -> str | nn.Module | Callable[[tuple[int, ...]], nn.Module]:
+        """What `make_features` is to start from."""
+        return self.features
+
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         samples = data.samples.on("cpu")
+        chosen = self._choose_features(data, rng)
         with seeded_torch(rng.randint(2**31)):
             features, n_features_out = make_features(
-                self.features,
+                chosen,
                 data.input_shape,
                 self.n_features_out,
                 sample_scale(samples, data.targets.rows(LABELLED, UNLABELLED)),
@@ -138,7 +145,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         return make_optimizer(self.optimizer, groups, self.learning_rate)
 
     def _draws_while_training(self) -> bool:
-        return callable(self.features)  # our own networks have no dropout
+        return not isinstance(self.features, str)
 
     @property
     def components_(self) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import StrOptions
 
 from ._network_classifier import ARCHITECTURES, NetworkClassifier
-from .nn import LeNet, PlainNet, ResNet
+from .nn import ConvNet, LeNet, PlainNet, ResNet
 
 
 class ConvNetClassifier(NetworkClassifier):
@@ -22,6 +22,7 @@ class ConvNetClassifier(NetworkClassifier):
         What stands under the linear classifier:
 
         - "dense": hidden layers (paper 2, Eq. 4), for tables. Images are taken as rows of pixels.
+        - "conv-3": :class:`skddl.nn.ConvNet`, three convolutions with pooling, for images.
         - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - "lenet": :class:`skddl.nn.LeNet`, paper 1's full-CNN, for images. `width`, `dropout` and
@@ -36,10 +37,11 @@ class ConvNetClassifier(NetworkClassifier):
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.
     width : float, default=1.0
-        Factor on the number of filters of a plain or residual network.
+        Factor on the number of filters of the networks for images.
     dropout : float or tuple of 2 floats, default=0.0
         Rate of dropout after each hidden layer, after each layer with a stride of a plain network,
-        before each stage with a stride of a residual network. Two rates: at the input, and there.
+        before each stage with a stride of a residual network, of the features of "conv-3". Two
+        rates: at the input, and there.
     batch_norm : bool, default=True
         Whether a batch normalisation stands before each activation.
     standardize : bool, default=True
@@ -155,7 +157,7 @@ class ConvNetClassifier(NetworkClassifier):
 
     def _build_image_network(
         self, image_shape: tuple[int, ...], options: dict[str, Any]
-    ) -> PlainNet | ResNet | LeNet:
+    ) -> ConvNet | PlainNet | ResNet | LeNet:
         if self.architecture == "lenet":
             channels, height, width = image_shape
             # The paper's initial weights are for pixels from 0 to 255, which bytes are not here.

@@ -32,6 +32,7 @@ class DeTraMeClassifier(NetworkClassifier):
         What stands under the linear classifier:
 
         - "dense": hidden layers (paper 2, Eq. 4), for tables. Images are taken as rows of pixels.
+        - "conv-3": :class:`skddl.nn.ConvNet`, three convolutions with pooling, for images.
         - "plain-3", "plain-6", "plain-9", "plain-12": :class:`skddl.nn.PlainNet`, for images.
         - "resnet-8", "resnet-20", "resnet-56", "resnet-110": :class:`skddl.nn.ResNet`, for images.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
@@ -49,10 +50,11 @@ class DeTraMeClassifier(NetworkClassifier):
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.
     width : float, default=1.0
-        Factor on the number of filters of a plain or residual network.
+        Factor on the number of filters of the networks for images.
     dropout : float or tuple of 2 floats, default=0.0
         Rate of dropout after each hidden layer, after each layer with a stride of a plain network,
-        before each stage with a stride of a residual network. Two rates: at the input, and there.
+        before each stage with a stride of a residual network, of the features of "conv-3". Two
+        rates: at the input, and there.
     batch_norm : bool, default=True
         Whether a batch normalisation stands before each activation.
     standardize : bool, default=True

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from ._base import unchanged_on_error
 from ._classifier import TorchClassifier
+from ._network_classifier import NetworkClassifier
+from ._pretraining import pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import (
     LABELLED,
@@ -187,6 +189,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TaskDrivenEstimator._parameter_constraints,
+        "features": [
+            StrOptions({"identity", "linear", "lenet", "convnet"}),
+            callable,
+            NetworkClassifier,
+        ],
         "init": [StrOptions({"class-odl", "odl", "samples"})],
         "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
         "unlabeled_weight": [Interval(Real, 0, 1, closed="left")],
@@ -197,7 +204,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         self,
         n_components: int | None = None,
         *,
-        features: str | Callable[[tuple[int, ...]], nn.Module] = "linear",
+        features: str | Callable[[tuple[int, ...]], nn.Module] | NetworkClassifier = "linear",
         n_features_out: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
@@ -258,6 +265,26 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
     def _loss(self) -> Loss:
         return CLASSIFICATION_LOSSES[self.loss]
+
+    def _choose_features(
+        self, data: TrainingData, rng: np.random.RandomState
+    ) -> str | nn.Module | Callable[[tuple[int, ...]], nn.Module]:
+        network = self.features
+        if network == "convnet":
+            if len(data.input_shape) != 3:
+                raise ValueError(
+                    "features='convnet' needs images: pass image_shape=(C, H, W), or X of shape "
+                    "(n, C, H, W)."
+                )
+            network = recommended_network(len(data.targets.rows(LABELLED)))
+        if not isinstance(network, NetworkClassifier):
+            return network
+        return pretrained_features(
+            network, data, random_state=rng.randint(2**31), device=self.device, dtype=self.dtype
+        )
+
+    def _draws_while_training(self) -> bool:
+        return self.features == "convnet" or super()._draws_while_training()  # it has dropout
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         loss, metrics = super()._compute_loss(batch)

@@ -1,5 +1,6 @@
 """Torch modules: sparse codes, the ReLU in a learned metric, and networks with it."""
 
+from .conv_net import ConvNet
 from .deep_dictionary import PatchSparseCode
 from .features import LeNetFeatures, LinearFeatures
 from .lenet import LeNet
@@ -11,6 +12,7 @@ from .sparse_code import SparseCode
 
 __all__ = [
     "MLP",
+    "ConvNet",
     "LeNet",
     "LeNetFeatures",
     "LinearFeatures",

@@ -1,0 +1,42 @@
+"""Features of a network that has been trained under a linear classifier before."""
+
+from typing import Any
+
+from sklearn.base import clone
+from torch import nn
+
+from ._network_classifier import NetworkClassifier
+from ._training_data import LABELLED, TrainingData
+from .convnet import ConvNetClassifier
+
+# How long the recommended network is trained: whichever is longer.
+_MIN_STEPS, _MIN_EPOCHS, _BATCH_SIZE = 1000, 15, 50
+
+
+def recommended_network(n_samples: int) -> ConvNetClassifier:
+    """What ``features="convnet"`` means for so many labelled samples."""
+    n_batches = max(1, n_samples // _BATCH_SIZE)
+    return ConvNetClassifier(
+        architecture="conv-3",
+        dropout=(0.0, 0.5),
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=1e-4,
+        lr_schedule="cosine",
+        batch_size=_BATCH_SIZE,
+        max_epochs=max(_MIN_EPOCHS, -(-_MIN_STEPS // n_batches)),
+    )
+
+
+def pretrained_features(network: NetworkClassifier, data: TrainingData, **shared: Any) -> nn.Module:
+    """The features of a copy of `network`, fitted to the labelled samples.
+
+    `shared` are parameters that it is to have: seed, device, dtype.
+    """
+    rows, X = data.targets.rows(LABELLED), data.samples.X
+    if len(rows) < len(X):  # else a memmap stays what it is
+        X = X[rows]
+    image_shape = data.input_shape if len(data.input_shape) == 3 else None
+    network = clone(network).set_params(image_shape=image_shape, **shared)
+    labels, weights = data.targets.values[rows], data.targets.sample_weight[rows]
+    return network.fit(X, labels, sample_weight=weights).module_.features

@@ -1,0 +1,108 @@
+"""Features of a network that is trained before the dictionary is learned."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from skddl import ConvNetClassifier, DeTraMeClassifier, TaskDrivenDictionaryRegressor
+from tests.data import assert_same_model, small_digits
+
+from .data import quick
+
+X, y = small_digits()
+IMAGES = X.reshape(-1, 1, 8, 8)
+SHAPE = (1, 8, 8)
+SMALL = {"architecture": "conv-3", "width": 0.2, "max_epochs": 4, "learning_rate": 0.05}
+
+
+def network(**parameters):
+    return ConvNetClassifier(**SMALL | parameters)
+
+
+def test_the_start_has_the_features_of_the_trained_network():
+    seed = np.random.RandomState(0).randint(2**31)
+    trained = network(image_shape=SHAPE, random_state=seed).fit(X, y)
+    # A learning rate that changes nothing: but for the statistics of batch norms this is the start.
+    model = quick(features=network(), image_shape=SHAPE, max_iter=1, learning_rate=1e-30).fit(X, y)
+    expected = dict(trained.module_.features.named_parameters())
+    found = dict(model.module_.features.named_parameters())
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=0)
+
+
+def test_the_user_s_network_stays_as_it_is():
+    given = network()
+    quick(features=given, image_shape=SHAPE).fit(X, y)
+    assert not hasattr(given, "module_")
+    assert given.image_shape is None
+    assert given.random_state is None
+
+
+def test_the_recommended_network(monkeypatch):
+    monkeypatch.setattr("skddl._pretraining._MIN_STEPS", 60)
+    monkeypatch.setattr("skddl._pretraining._MIN_EPOCHS", 1)
+    model = quick(features="convnet").fit(IMAGES, y)
+    assert model.score(IMAGES, y) > 0.95
+    assert_array_equal(model.predict(IMAGES), model.predict(IMAGES[:, 0].reshape(len(X), -1)))
+    assert_same_model(model, quick(features="convnet", image_shape=SHAPE).fit(X, y))
+
+
+@pytest.mark.parametrize("estimator", [ConvNetClassifier, DeTraMeClassifier])
+def test_networks_on_tables(estimator):
+    features = estimator(hidden_layer_sizes=(30,), max_epochs=5, dropout=0.2)
+    model = quick(features=features).fit(X, y)
+    assert model.components_.shape == (20, 30)
+    assert model.score(X, y) > 0.8
+
+
+def test_unlabelled_samples_do_not_train_the_network():
+    marked = y.copy()
+    marked[::2] = -1
+    parameters = {"features": network(), "image_shape": SHAPE, "max_iter": 1}
+    mixed = quick(unlabeled_weight=0.1, learning_rate=1e-30, **parameters).fit(X, marked)
+    labelled = quick(learning_rate=1e-30, **parameters).fit(X[1::2], y[1::2])
+    assert_allclose(mixed.components_, labelled.components_, atol=1e-3)
+
+
+def test_as_part_of_scikit_learn():
+    model = quick(features=network(), image_shape=SHAPE)
+    assert clone(model).get_params()["features__width"] == 0.2
+    grid = {"features__max_epochs": [1, 3]}
+    assert len(GridSearchCV(model, grid, cv=2).fit(X, y).cv_results_["params"]) == 2
+
+
+def test_a_fit_goes_on():
+    model = quick(features=network(), image_shape=SHAPE, warm_start=True).fit(X, y)
+    assert model.fit(X, y).n_iter_ == 24
+    with pytest.raises(ValueError, match="features="):
+        model.set_params(features__width=0.3).fit(X, y)
+
+
+def test_same_seed_same_model():
+    first, second = (quick(features=network(), image_shape=SHAPE).fit(X, y) for _ in range(2))
+    assert_same_model(first, second)
+
+
+def test_a_network_of_images_needs_images():
+    with pytest.raises(ValueError, match="features='convnet' needs images"):
+        quick(features="convnet").fit(X, y)
+    with pytest.raises(ValueError, match="architecture='conv-3' needs images"):
+        quick(features=network()).fit(X, y)
+
+
+def test_a_network_that_diverges_is_an_error_of_the_start():
+    model = quick(features=network(learning_rate=1e30), image_shape=SHAPE)
+    with pytest.raises(ValueError, match="learning_rate"):
+        model.fit(X, y)
+    assert not hasattr(model, "module_")
+
+
+def test_a_regressor_has_no_networks_of_classifiers():
+    with pytest.raises(ValueError, match="'features' parameter"):
+        TaskDrivenDictionaryRegressor(features="convnet").fit(X, y)
+    with pytest.raises(ValueError, match="'features' parameter"):
+        TaskDrivenDictionaryRegressor(features=network()).fit(X, y)
