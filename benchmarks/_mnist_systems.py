@@ -44,27 +44,14 @@ class System:
     has_start: bool = False
 
 
-def papers_tddl(size, seed, checkpoint, *, method, **beyond):
+def papers_tddl(size, seed, checkpoint, *, preset, **beyond):
     """TDDL with every value that section IV of paper 1 names."""
-    features: dict[str, Any] = (
-        {"features": "linear", "n_features_out": 196, "lambda1": 0.8}
-        if method == "lin"
-        else {"features": "lenet", "lambda1": 4.0}
-    )
-    return TaskDrivenDictionaryClassifier(
-        400,
+    return TaskDrivenDictionaryClassifier.from_preset(
+        preset,
         image_shape=IMAGE_SHAPE,
-        lambda2=0.0,
-        nu1=0.1,
-        t0=4000,
-        learning_rate=0.05,
-        batch_size=BATCH_SIZE,
         max_iter=STEPS[size],
-        init="class-odl",
-        fit_intercept=False,
         checkpoint=checkpoint,
         random_state=seed,
-        **features,
         **beyond,
     )
 
@@ -89,8 +76,8 @@ def full_cnn(size, seed, checkpoint, *, equal_steps):
 
 def recommended(size, seed, checkpoint):
     """What the documentation recommends for images."""
-    return TaskDrivenDictionaryClassifier(
-        features="convnet", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed
+    return TaskDrivenDictionaryClassifier.from_preset(
+        "recommended", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed
     )
 
 
@@ -146,22 +133,22 @@ SYSTEMS = {
     ),
     "lin": System(
         "TDDL-LIN",
-        partial(papers_tddl, method="lin"),
+        partial(papers_tddl, preset="paper-lin"),
         paper={"1k": 0.898, "60k": 0.971},
         has_start=True,
     ),
     "cnn": System(
         "TDDL-CNN",
-        partial(papers_tddl, method="cnn"),
+        partial(papers_tddl, preset="paper-cnn"),
         paper={"1k": 0.928, "60k": 0.984},
         has_start=True,
     ),
     "cnn-nu2": System(
-        "TDDL-CNN, nu2 = 0.001", partial(papers_tddl, method="cnn", nu2=1e-3), sizes=("60k",)
+        "TDDL-CNN, nu2 = 0.001", partial(papers_tddl, preset="paper-cnn", nu2=1e-3), sizes=("60k",)
     ),
     "cnn-unlabelled": System(
         f"TDDL-CNN and 59K unlabelled, mu = {MU}",
-        partial(papers_tddl, method="cnn", unlabeled_weight=MU),
+        partial(papers_tddl, preset="paper-cnn", unlabeled_weight=MU),
         paper={"1k": 0.935},
         sizes=("1k",),
         unlabelled=True,

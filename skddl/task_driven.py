@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ._base import unchanged_on_error
 from ._classifier import TorchClassifier
 from ._network_classifier import NetworkClassifier
+from ._presets import PRESETS
 from ._pretraining import pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import (
@@ -46,14 +47,23 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     ----------
     n_components : int, default=None
         Number of atoms. None: 40 per class, fewer where a class has fewer samples.
-    features : {"identity", "linear", "lenet"} or callable, default="linear"
-        What is coded. "linear": a linear transform Z x (TDDL-LIN of paper 1). "lenet": two
-        convolutions with max-pooling, for images (TDDL-CNN of paper 1). "identity": the samples
-        themselves. A callable takes the shape of a sample, (C, H, W) for images, else
-        (n_features,), and returns a `torch.nn.Module` from batches of these to (n, n_features_out).
+    features : str, callable or network classifier, default="linear"
+        What is coded.
+
+        - "linear": a linear transform Z x (TDDL-LIN of paper 1).
+        - "lenet": two convolutions with max-pooling, for images (TDDL-CNN of paper 1).
+        - "convnet": for images, the features of a network that is first trained to classify the
+          labelled samples: ``ConvNetClassifier(architecture="conv-3")`` with dropout 0.5 and
+          AdamW, for 15 passes, and at least 1,000 batches of 50.
+        - "identity": the samples themselves.
+        - A :class:`ConvNetClassifier` or a :class:`DeTraMeClassifier`: likewise the features of a
+          copy of it, which gets `image_shape`, `device`, `dtype` and a seed from here.
+        - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
+          returns a `torch.nn.Module` from batches of these to (n, n_features_out).
     n_features_out : int, default=None
         Number of features. None: for "linear" a quarter of the number of inputs, but at least 64
-        (196 for 28x28 pixels, as in paper 1); for "lenet" what its 12 filters give.
+        (196 for 28x28 pixels, as in paper 1); for "lenet" what its 12 filters give. Networks that
+        are trained first, and callables, have the one that they have.
     image_shape : tuple (C, H, W), default=None
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.
@@ -262,6 +272,42 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         self.loss = loss
         self.unlabeled_weight = unlabeled_weight
         self.class_weight = class_weight
+
+    @classmethod
+    def from_preset(cls, preset: str, **parameters: Any) -> Self:
+        """A classifier with settings that have a name.
+
+        Parameters
+        ----------
+        preset : {"recommended", "paper-lin", "paper-cnn"}
+            "recommended": for images; the features are those of a small convolutional network that
+            is trained first, and everything is fine-tuned by Adam. "paper-lin", "paper-cnn":
+            TDDL-LIN and TDDL-CNN as in section IV of paper 1, with the 1,000 iterations of its
+            small training set; they expect samples of zero mean and unit norm.
+        **parameters
+            Others, or other values than those of the preset.
+
+        Returns
+        -------
+        classifier : TaskDrivenDictionaryClassifier
+            Its parameters can be read, and set, as those of any other.
+
+        Raises
+        ------
+        ValueError
+            If there is no such preset.
+
+        Examples
+        --------
+        >>> from skddl import TaskDrivenDictionaryClassifier
+        >>> TaskDrivenDictionaryClassifier.from_preset("recommended", image_shape=(1, 28, 28))
+        TaskDrivenDictionaryClassifier(features='convnet', image_shape=(1, 28, 28),
+                                       lambda2=0.1, learning_rate=0.0001, max_iter=500,
+                                       optimizer='adam')
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}.")
+        return cls(**(PRESETS[preset] | parameters))
 
     def _loss(self) -> Loss:
         return CLASSIFICATION_LOSSES[self.loss]

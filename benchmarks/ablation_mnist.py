@@ -1,0 +1,148 @@
+"""What each part of the recommended classifier is good for, on MNIST with 1,000 labels.
+
+    python benchmarks/ablation_mnist.py          # hours on two cores
+
+Accuracy on 10,000 training images outside of the subset: by these the recommended settings were
+chosen, and the test images were not touched. Every row changes one thing. The subsets are others
+than those of table1_mnist.py. Finished fits are kept in the JSON file, and not computed again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from _measure import Results
+from _mnist_systems import IMAGE_SHAPE, N_LABELLED, recommended
+from table1_mnist import subset
+from torch import nn
+
+from skddl import ConvNetClassifier, SampleNormalizer
+from skddl._pretraining import recommended_network
+from skddl.datasets import load_mnist
+from skddl.nn import ConvNet
+
+HERE = Path(__file__).parent
+FIRST_SEED = 100
+N_VALIDATION = 10_000
+
+
+def network(**changes):
+    """The network under the dictionary, changed."""
+    return recommended_network(N_LABELLED["1k"]).set_params(**changes)
+
+
+def untrained(image_shape):
+    """Its features, with initial weights."""
+    return ConvNet(image_shape, n_classes=10, activation="relu").features
+
+
+def without_relus(image_shape):
+    """Convolutions, batch norms and pooling alone."""
+    return nn.Sequential(*(m for m in untrained(image_shape) if not isinstance(m, nn.ReLU)))
+
+
+def lenet(**changes):
+    """Paper 1's full CNN, trained by our recipe."""
+    return network(architecture="lenet", learning_rate=1e-3, **changes)
+
+
+VARIANTS = {
+    "recommended": {},
+    "without the joint steps (one is the least)": {"max_iter": 1},
+    "2,000 joint steps": {"max_iter": 2000},
+    "joint steps by Adam, 10 times the rate": {"learning_rate": 1e-3},
+    "joint steps by SGD, rho = 0.05": {"optimizer": "sgd", "learning_rate": 0.05},
+    "lambda2 = 0": {"lambda2": 0.0},
+    "lambda2 = 1": {"lambda2": 1.0},
+    "20 atoms per class": {"n_components": 200},
+    "dictionary of all classes together": {"init": "odl"},
+    "nu1 = 0.1, as in the paper": {"nu1": 0.1},
+    "no training before; joint steps by Adam, 0.002": {
+        "features": untrained,
+        "learning_rate": 2e-3,
+        "max_iter": 1000,
+    },
+    "network trained for 3,000 steps": {"features": network(max_epochs=150)},
+    "network twice as wide": {"features": network(width=2.0)},
+    "network without batch norms": {"features": network(batch_norm=False)},
+    "network without dropout": {"features": network(dropout=0.0)},
+    "network without ReLUs": {"features": network(architecture=without_relus)},
+    "network of paper 1 (full-CNN), trained likewise": {"features": lenet()},
+    "images shifted while the network is trained": {"features": network(augment="shift")},
+}
+ALONE = "the network alone"
+
+
+def run(name, seed, X, y):
+    """One fit, and its accuracy on images that it has not seen."""
+    rows = subset(y, seed)
+    rest = np.setdiff1d(np.arange(len(y)), rows)
+    held_out = np.random.default_rng(seed).choice(rest, N_VALIDATION, replace=False)
+    if name == ALONE:
+        model = network(image_shape=IMAGE_SHAPE, random_state=seed)
+    else:
+        model = recommended("1k", seed, None).set_params(**VARIANTS[name])
+    begin = time.perf_counter()
+    model.fit(X[rows], y[rows])
+    result = {
+        "variant": name,
+        "seed": seed,
+        "fit_seconds": time.perf_counter() - begin,
+        "accuracy": model.score(X[held_out], y[held_out]),
+    }
+    if not isinstance(model, ConvNetClassifier):
+        codes = model.transform(X[held_out[:1000]])
+        result["n_nonzero"] = float((codes != 0).sum(axis=1).mean())
+    return result
+
+
+def print_table(runs):
+    """Mean accuracies, and the paired differences from the recommended settings, in Markdown."""
+    by_variant = {
+        name: {run["seed"]: run for run in runs if run["variant"] == name}
+        for name in (*VARIANTS, ALONE)
+    }
+    reference = by_variant["recommended"]
+    print("| | accuracy | difference, points | standard error | non-zeros | fit, s |")
+    print("|---|---|---|---|---|---|")
+    for name, rows in by_variant.items():
+        seeds = sorted(rows.keys() & reference.keys())
+        if not seeds:
+            continue
+        accuracy = np.mean([rows[seed]["accuracy"] for seed in seeds])
+        difference = 100 * np.array(
+            [rows[seed]["accuracy"] - reference[seed]["accuracy"] for seed in seeds]
+        )
+        error = difference.std(ddof=1) / len(seeds) ** 0.5 if len(seeds) > 1 else np.nan
+        n_nonzero = np.mean([rows[seed].get("n_nonzero", np.nan) for seed in seeds])
+        print(
+            f"| {name} | {accuracy:.4f} | {difference.mean():+.2f} | {error:.2f} "
+            f"| {'' if np.isnan(n_nonzero) else f'{n_nonzero:.1f}'} "
+            f"| {np.median([rows[seed]['fit_seconds'] for seed in seeds]):.0f} |"
+        )
+
+
+def main():
+    """Run what is not yet there, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--subsets", type=int, default=5, help="subsets of 1,000 samples")
+    parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
+    parser.add_argument("--output", type=Path, default=HERE / "results" / "ablation_mnist.json")
+    arguments = parser.parse_args()
+
+    results = Results(arguments.output, {})
+    done = {(run["variant"], run["seed"]) for run in results.runs}
+    X, y = load_mnist(arguments.data_home, subset="train", return_X_y=True)
+    X = SampleNormalizer().fit_transform(X.astype(np.float32))
+    for seed in range(FIRST_SEED, FIRST_SEED + arguments.subsets):
+        for name in (*VARIANTS, ALONE):
+            if (name, seed) not in done:
+                result = run(name, seed, X, y)
+                print(result, flush=True)
+                results.add(result)
+    print_table(results.runs)
+
+
+if __name__ == "__main__":
+    main()
