@@ -10,6 +10,7 @@ than those of table1_mnist.py. Finished fits are kept in the JSON file, and not 
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import Results
@@ -47,7 +48,7 @@ def lenet(**changes):
     return network(architecture="lenet", learning_rate=1e-3, **changes)
 
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "recommended": {},
     "without the joint steps (one is the least)": {"max_iter": 1},
     "2,000 joint steps": {"max_iter": 2000},
