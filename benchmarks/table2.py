@@ -160,7 +160,8 @@ def compare_small(arguments):
     (X, y), test = (
         (normalizer.fit_transform(samples.astype(np.float32)), labels)
         for samples, labels in (
-            load_mnist(subset=part, return_X_y=True) for part in ("train", "test")
+            load_mnist(arguments.data_home, subset=part, return_X_y=True)
+            for part in ("train", "test")
         )
     )
     # The rates are chosen with one subset, on images outside of it; the accuracies are of others.
@@ -223,7 +224,8 @@ def main():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 in training")
     parser.add_argument("--images", type=int, help="default: 20,000 on a GPU, 512 on a CPU")
-    parser.add_argument("--ddl-images", type=int, default=16, help="images for DDL, which is slow")
+    parser.add_argument("--ddl-images", type=int, default=16, help="for DDL; 0 leaves it out")
+    parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--budget", type=float, default=60, help="seconds of a small training")
     parser.add_argument("--seeds", type=int, default=3, help="subsets of the small comparison")
@@ -255,7 +257,8 @@ def main():
         print(f"| {name}, paper | {size} | {training:.4f} | {testing:.2e} |")
     results = []
     networks = {name: (make_network(name, arguments), arguments.images) for name in NETWORKS}
-    networks |= {"DDL 9": (make_ddl(arguments), arguments.ddl_images)}
+    if arguments.ddl_images:
+        networks["DDL 9"] = make_ddl(arguments), arguments.ddl_images
     for name, (classifier, n_images) in networks.items():
         result = measure(name, classifier, n_images, arguments.repeats)
         results.append(result)

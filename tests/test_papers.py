@@ -21,7 +21,7 @@ def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, m
     path = tmp_path / "table1.json"
     command = [
         *(sys.executable, str(BENCHMARKS / "table1_mnist.py"), "--data-home", str(mnist_home)),
-        *("--sizes", "1k", "--methods", method, "--subsets", "1", "--output", str(path)),
+        *("--sizes", "1k", "--systems", method, "--subsets", "1", "--output", str(path)),
     ]
     subprocess.run(command, check=True, capture_output=True)
     (run,) = json.loads(path.read_text())["runs"]
@@ -231,9 +231,10 @@ def test_table_2_of_paper_2_on_a_few_images(tmp_path, run_script):
     path = tmp_path / "table2.json"
     printed = run_script(
         "table2",
-        *("--images", 10, "--repeats", 1, "--device", "cpu"),
-        *("--table1", tmp_path / "none.json", "--output", path),
+        *("--images", 10, "--ddl-images", 0, "--repeats", 1, "--device", "cpu"),
+        *("--table1", tmp_path / "none.json", "--output", path, "--data-home", tmp_path),
     )
+    assert "The small comparison is left out" in printed
     sizes = {r["network"]: r["n_parameters"] for r in json.loads(path.read_text())["networks"]}
     assert round(sizes["DeTraMe-Net 12"] / 1e6, 1) == 2.4
     assert round(sizes["DeTraMe-Net 9"] / 1e6, 1) == 3.0
