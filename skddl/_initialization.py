@@ -1,6 +1,5 @@
 """The state from which task-driven dictionary learning starts (paper 1, section IV)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -30,22 +29,26 @@ _N_ATOMS = 100
 
 
 def make_features(
-    features: str | nn.Module | Callable[[tuple[int, ...]], nn.Module],
+    features: Any,
     input_shape: tuple[int, ...],
     n_features_out: int | None,
     scale: float,
     dtype: torch.dtype,
     *,
     bias: bool,
+    pretrained: nn.Module | None,
 ) -> tuple[nn.Module, int]:
     """The feature map for flat rows of samples of `input_shape`, and the length of its output.
 
-    `features` is a name, or a module for flat rows, or what the user gave to make one. `scale` is
-    that of the samples, see `sample_scale`; `bias` is for linear features.
+    `features` is what the user gave, `pretrained` what has become of it, if that was a network to
+    be trained first. `scale` is that of the samples, see `sample_scale`; `bias` is for linear
+    features.
     """
     n_features = prod(input_shape)
-    if features == "identity":
-        module: nn.Module = nn.Identity()
+    if pretrained is not None:
+        module = pretrained
+    elif features == "identity":
+        module = nn.Identity()
     elif features == "linear":
         module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4), bias=bias)
     elif features == "lenet":
@@ -56,13 +59,11 @@ def make_features(
             )
         channels, height, width = input_shape
         module = _lenet((channels, height, width), n_features_out)
-    elif isinstance(features, nn.Module):
-        module = features
     else:
         module = make_user_module(features, input_shape, parameter="features")
         if len(input_shape) > 1:
             module = nn.Sequential(nn.Unflatten(1, input_shape), module)
-    if isinstance(features, str) and features != "identity" and scale != 1:
+    if features in ("linear", "lenet") and scale != 1:
         module = nn.Sequential(Rescale(scale), module)
     module.to(dtype).eval()
     n_found = count_features(

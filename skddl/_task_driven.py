@@ -98,23 +98,24 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
 
-    def _choose_features(
+    def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
-    ) -> str | nn.Module | Callable[[tuple[int, ...]], nn.Module]:
-        """What `make_features` is to start from."""
-        return self.features
+    ) -> nn.Module | None:
+        """A map of flat rows, if `features` is a network that is trained first."""
+        return None
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         samples = data.samples.on("cpu")
-        chosen = self._choose_features(data, rng)
+        pretrained = self._pretrained_features(data, rng)
         with seeded_torch(rng.randint(2**31)):
             features, n_features_out = make_features(
-                chosen,
+                self.features,
                 data.input_shape,
                 self.n_features_out,
                 sample_scale(samples, data.targets.rows(LABELLED, UNLABELLED)),
                 samples.dtype,
                 bias=self.fit_intercept,
+                pretrained=pretrained,
             )
             start = start_network(
                 features,

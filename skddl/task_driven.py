@@ -312,9 +312,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     def _loss(self) -> Loss:
         return CLASSIFICATION_LOSSES[self.loss]
 
-    def _choose_features(
+    def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
-    ) -> str | nn.Module | Callable[[tuple[int, ...]], nn.Module]:
+    ) -> nn.Module | None:
         network = self.features
         if network == "convnet":
             if len(data.input_shape) != 3:
@@ -324,7 +324,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
                 )
             network = recommended_network(len(data.targets.rows(LABELLED)))
         if not isinstance(network, NetworkClassifier):
-            return network
+            return None
         return pretrained_features(
             network, data, random_state=rng.randint(2**31), device=self.device, dtype=self.dtype
         )
