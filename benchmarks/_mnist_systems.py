@@ -93,16 +93,13 @@ def its_network(size, seed, checkpoint):
     )
 
 
-def dictlearn(name, *, n_nonzero_coefs=None, **parameters):
+def dictlearn(name, **parameters):
     """A classifier of the package dictlearn."""
 
     def make(size, seed, checkpoint):
         from dictlearn import classification
 
-        options = dict(parameters)
-        if n_nonzero_coefs is not None:
-            options["n_nonzero_coefs"] = n_nonzero_coefs
-        return getattr(classification, name)(random_state=seed, **options)
+        return getattr(classification, name)(random_state=seed, **parameters)
 
     return make
 
