@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
@@ -256,7 +256,8 @@ def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:
     """Raise ValueError if a parameter is not what it was when the present model was made."""
     for name, old in before.items():
         value = getattr(estimator, name)
-        if identify(value) != identify(old):
+        # The clone of an estimator: what it has learned since is no parameter.
+        if identify(clone(value, safe=False)) != identify(old):
             raise ValueError(
                 f"{name}={value!r} does not fit the model that is to be trained further: it was "
                 f"made with {name}={old!r}. Set it back, or call fit without warm_start."

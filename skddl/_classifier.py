@@ -35,10 +35,11 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
     ) -> Self:
         """Go on learning: one pass over `X` in mini-batches.
 
-        The first call also makes the start, from its samples alone: the initial dictionary, or the
-        means and scales of the columns. The learning rate of Algorithm 1 (`t0`) goes on falling
-        from call to call; with an `lr_schedule` it stays as it is. Nothing is held out:
-        `early_stopping` is for `fit`. Batch norms cannot learn from a single sample.
+        The first call also makes the start, from its samples alone: the initial dictionary, a
+        network that is trained first, or the means and scales of the columns. The learning rate of
+        Algorithm 1 (`t0`) goes on falling from call to call; with an `lr_schedule` it stays as it
+        is. Nothing is held out: `early_stopping` is for `fit`. Batch norms cannot learn from a
+        single sample.
 
         Parameters
         ----------
@@ -146,11 +147,12 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
     ) -> Targets:
+        unlabelled = self._find_unlabelled(y)
         check_classification_targets(y)
         # A first call of partial_fit may know of classes that it does not see.
         self.classes_, targets = encode_labels(
             y,
-            self._find_unlabelled(y),
+            unlabelled,
             sample_weight,
             classes=None if reset and of_fit else self.classes_,
             class_weight=self.class_weight,

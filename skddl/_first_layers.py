@@ -18,8 +18,10 @@ from ._initialization import (
     Rescale,
     draw_rows,
     first_dictionary,
+    first_inputs,
     fit_first_output_,
     nearest_power_of_two,
+    probe_samples,
 )
 from ._training_data import LABELLED, Targets
 from .nn import PatchSparseCode, SparseCode
@@ -108,6 +110,7 @@ def start_deep_network(
     network = DeepDictionaryNetwork(modules, n_codes, targets.n_outputs, bias=fit_intercept)
     network.to(samples.dtype).eval()
     rows = draw_rows(targets, rng)
+    probe_samples(samples, rows)  # raises the error of samples that the dtype cannot hold
     n_redrawn = 0
     described = iter(layers)
     for position, module in enumerate(modules):
@@ -199,7 +202,7 @@ def _inputs_of(
 ) -> NDArray[Any]:
     """Initial inputs of a layer, as rows: of all samples, or of as many as have enough patches."""
     if isinstance(module, SparseCode):
-        return apply_in_batches(below, samples, rows)
+        return first_inputs(below, samples, rows)
 
     def patches(x: Tensor) -> Tensor:
         return module.patches(below(x))
@@ -209,5 +212,5 @@ def _inputs_of(
     n_images = -(-_MAX_INIT_PATCHES // n_patches)
     if n_images < len(rows):
         rows = rng.choice(rows, n_images, replace=False)
-    inputs = apply_in_batches(patches, samples, rows)
+    inputs = first_inputs(patches, samples, rows)
     return inputs.reshape(-1, inputs.shape[-1])

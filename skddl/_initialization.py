@@ -1,5 +1,6 @@
 """The state from which task-driven dictionary learning starts (paper 1, section IV)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -107,11 +108,29 @@ def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
     learning rate at which training is stable depends on their scale. Dividing by a power of two
     rounds nothing, and leaves samples of unit norm as they are.
     """
+    return nearest_power_of_two(probe_samples(samples, rows), samples.dtype)
+
+
+def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
+    """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
-    x = samples[rows].double()
+    x = samples[rows]
     if not x.isfinite().all() or (not x.any() and samples.X[rows].any()):
         raise range_error(samples.dtype)
-    return nearest_power_of_two(x, samples.dtype)
+    return x
+
+
+def first_inputs(
+    below: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
+) -> NDArray[Any]:
+    """What a dictionary is to start from: some samples, as the network below it gives them."""
+    inputs = apply_in_batches(below, samples, rows)
+    if not np.isfinite(inputs).all():
+        raise ValueError(
+            "The initial features are not finite. Scale the samples, for example with "
+            "SampleNormalizer."
+        )
+    return inputs
 
 
 def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
@@ -154,12 +173,7 @@ def start_network(
     rows = draw_rows(targets, rng)
     labelled = targets.role[rows] == LABELLED
     values = targets.values[rows[labelled]]
-    inputs = apply_in_batches(features.eval(), samples, rows)
-    if not np.isfinite(inputs).all():
-        raise ValueError(
-            "The initial features are not finite. Scale the samples, for example with "
-            "SampleNormalizer."
-        )
+    inputs = first_inputs(features.eval(), samples, rows)
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
     if n_components is None and targets.of_classes:
         n_components = int(atoms_per_class(values).sum())
@@ -221,13 +235,14 @@ def fit_first_output_(
 
 
 def draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]:
-    """At most 60,000 rows; of classes, at least one of each among them."""
-    rows = targets.rows(LABELLED, UNLABELLED)
-    if len(rows) <= _MAX_INIT_SAMPLES:
-        return rows
-    drawn = rng.choice(rows, _MAX_INIT_SAMPLES, replace=False)
+    """About 60,000 rows at most: those with labels first; of classes, at least one of each."""
+    labelled, unlabelled = targets.rows(LABELLED), targets.rows(UNLABELLED)
+    if (room := _MAX_INIT_SAMPLES - len(labelled)) >= 0:
+        if len(unlabelled) > room:
+            unlabelled = rng.choice(unlabelled, room, replace=False)
+        return np.union1d(labelled, unlabelled)
+    drawn = rng.choice(labelled, _MAX_INIT_SAMPLES, replace=False)
     if not targets.of_classes:
         return np.sort(drawn)
-    labelled = targets.rows(LABELLED)
     first = labelled[np.unique(targets.values[labelled], return_index=True)[1]]
     return np.union1d(drawn, first)

@@ -178,6 +178,12 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         ).to(data.samples.dtype)
         self._training = TrainingState()
 
+    def fit_inside(self, data: TrainingData) -> None:
+        """A `fit` within that of another estimator, which has validated the samples."""
+        self._validate_params()
+        self._image_shape = data.input_shape if len(data.input_shape) == 3 else None
+        self._fit_to(data, self._random_state(), goes_on=False, inside=True)
+
     def _build_network(self, input_shape: tuple[int, ...], n_classes: int) -> FeatureClassifier:
         """The network for samples of `input_shape`."""
         options: dict[str, Any] = {

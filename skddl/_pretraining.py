@@ -1,12 +1,14 @@
 """Features of a network that has been trained under a linear classifier before."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 from torch import nn
 
 from ._network_classifier import NetworkClassifier
-from ._training_data import LABELLED, TrainingData
+from ._training_data import LABELLED, LEFT_OUT, TrainingData
 from .convnet import ConvNetClassifier
 
 # How long the recommended network is trained: whichever is longer.
@@ -15,7 +17,7 @@ _MIN_STEPS, _MIN_EPOCHS, _BATCH_SIZE = 1000, 15, 50
 
 def recommended_network(n_samples: int) -> ConvNetClassifier:
     """What ``features="convnet"`` means for so many labelled samples."""
-    n_batches = max(1, n_samples // _BATCH_SIZE)
+    n_batches = -(-n_samples // _BATCH_SIZE)
     return ConvNetClassifier(
         architecture="conv-3",
         dropout=(0.0, 0.5),
@@ -28,15 +30,18 @@ def recommended_network(n_samples: int) -> ConvNetClassifier:
     )
 
 
-def pretrained_features(network: NetworkClassifier, data: TrainingData, **shared: Any) -> nn.Module:
+def pretrained_features(
+    network: NetworkClassifier, data: TrainingData, rng: np.random.RandomState, **shared: Any
+) -> nn.Module:
     """The features of a copy of `network`, fitted to the labelled samples.
 
-    `shared` are parameters that it is to have: seed, device, dtype.
+    `shared` are parameters that it is to have: device, dtype, checkpoint, verbose.
     """
-    rows, X = data.targets.rows(LABELLED), data.samples.X
-    if len(rows) < len(X):  # else a memmap stays what it is
-        X = X[rows]
     image_shape = data.input_shape if len(data.input_shape) == 3 else None
-    network = clone(network).set_params(image_shape=image_shape, **shared)
-    labels, weights = data.targets.values[rows], data.targets.sample_weight[rows]
-    return network.fit(X, labels, sample_weight=weights).module_.features
+    network = clone(network).set_params(
+        image_shape=image_shape, random_state=rng.randint(2**31), **shared
+    )
+    targets = data.targets
+    role = np.where(targets.role == LABELLED, LABELLED, LEFT_OUT)
+    network.fit_inside(replace(data, targets=replace(targets, role=role)))
+    return network.module_.features

@@ -134,12 +134,18 @@ class SupervisedEstimator(TorchEstimator):
             rng = self._random_state()
             goes_on = self.warm_start and hasattr(self, "module_")
             data = self._validate_training_data(X, y, sample_weight, reset=not goes_on)
-            checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
-            if self.early_stopping:
-                data = data.hold_out(self.validation_fraction, rng, stratify=is_classifier(self))
-            self._prepare(data, rng, goes_on)
-            self._train(data, rng, whole_fit=True, checkpoint=checkpoint)
+            self._fit_to(data, rng, goes_on)
         return self
+
+    def _fit_to(
+        self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
+    ) -> None:
+        """A `fit`, of this estimator alone or `inside` that of another."""
+        checkpoint = self._make_checkpoint(data, self.n_iter_ if goes_on else 0)
+        if self.early_stopping:
+            data = data.hold_out(self.validation_fraction, rng, stratify=is_classifier(self))
+        self._prepare(data, rng, goes_on)
+        self._train(data, rng, whole_fit=True, checkpoint=checkpoint, inside=inside)
 
     def _fit_one_pass(self, data: TrainingData, rng: np.random.RandomState, first: bool) -> None:
         """A `partial_fit`: the start if it is the `first`, and one pass over `data`."""
@@ -221,8 +227,12 @@ class SupervisedEstimator(TorchEstimator):
         *,
         whole_fit: bool,
         checkpoint: Checkpoint | None = None,
+        inside: bool = False,
     ) -> None:
-        """Train `module_` on from where `_training` stands: a whole fit, or one pass."""
+        """Train `module_` on from where `_training` stands: a whole fit, or one pass.
+
+        `inside`: the fit of another estimator is what callbacks know of, and what Ctrl-C ends.
+        """
         seed = rng.randint(2**31)
         network, state = self.module_, self._training
         device, dtype = data.samples.device, data.samples.dtype
@@ -255,7 +265,7 @@ class SupervisedEstimator(TorchEstimator):
             return loss_of_batch(batch)
 
         callbacks = None
-        if whole_fit:
+        if whole_fit and not inside:
             callbacks = EpochCallbacks(
                 self,
                 data.samples.X,
@@ -281,6 +291,7 @@ class SupervisedEstimator(TorchEstimator):
                     early_stopping=early_stopping,
                     checkpoint=checkpoint,
                     on_epoch=callbacks.end_epoch if callbacks else None,
+                    interruptible=not inside,
                     advice=self._advice,
                     verbose=bool(self.verbose),
                 )
@@ -314,7 +325,7 @@ class SupervisedEstimator(TorchEstimator):
         if self.checkpoint is None:
             return None
         parameters = {
-            name: value
+            name: clone(value, safe=False)  # what an estimator has learned is no parameter
             for name, value in self.get_params(deep=False).items()
             if name not in ("checkpoint", "device", "verbose")  # which do not change the result
         }

@@ -1,5 +1,6 @@
 """Task-driven dictionary learning as scikit-learn estimators."""
 
+import os
 from collections.abc import Callable
 from numbers import Real
 from os import PathLike
@@ -57,7 +58,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
           AdamW, for 15 passes, and at least 1,000 batches of 50.
         - "identity": the samples themselves.
         - A :class:`ConvNetClassifier` or a :class:`DeTraMeClassifier`: likewise the features of a
-          copy of it, which gets `image_shape`, `device`, `dtype` and a seed from here.
+          copy of it, which gets `image_shape`, `class_weight`, `device`, `dtype`, `checkpoint`,
+          `verbose` and a seed from here.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
           returns a `torch.nn.Module` from batches of these to (n, n_features_out).
     n_features_out : int, default=None
@@ -117,7 +119,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     checkpoint : path-like, default=None
         File from which `fit` goes on if it was killed, and to which it writes every 100
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
-        call of `fit` that goes on by `warm_start` needs a file of its own.
+        call of `fit` that goes on by `warm_start` needs a file of its own. A network that is
+        trained first has one, too, whose name ends in ".features".
     random_state : int, RandomState instance or None, default=None
         Determines all that is random. numpy's global generator is not used; torch's is seeded where
         a module draws from it (initial weights, dropout) and is put back as it was.
@@ -326,7 +329,15 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         if not isinstance(network, NetworkClassifier):
             return None
         return pretrained_features(
-            network, data, random_state=rng.randint(2**31), device=self.device, dtype=self.dtype
+            network,
+            data,
+            rng,
+            device=self.device,
+            dtype=self.dtype,
+            checkpoint=None
+            if self.checkpoint is None
+            else f"{os.fspath(self.checkpoint)}.features",
+            verbose=self.verbose,
         )
 
     def _draws_while_training(self) -> bool:
@@ -350,10 +361,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
         if self.unlabeled_weight == 0:
             return super()._find_unlabelled(y)
-        if y.dtype.kind not in "iuf":
+        if y.dtype.kind not in "if":
             raise ValueError(
                 "With unlabeled_weight > 0 the samples without a label are marked by y == -1; "
-                f"y of dtype {y.dtype} cannot hold it. Encode the classes as integers."
+                f"y of dtype {y.dtype} cannot hold it. Encode the classes as signed integers."
             )
         return y == -1
 

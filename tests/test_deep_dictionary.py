@@ -1,13 +1,17 @@
 """DeepDictionaryClassifier."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skddl import DeepDictionaryClassifier, TaskDrivenDictionaryClassifier
+from tests.data import assert_same_model
 
 X, y = load_digits(return_X_y=True)
 X = X / 16
@@ -97,6 +101,60 @@ def test_a_fit_goes_on():
     assert model.partial_fit(X[:200], y[:200]).n_iter_ == 42
     with pytest.raises(ValueError, match="stride"):
         model.set_params(stride=1).fit(X, y)
+
+
+@pytest.mark.parametrize("layers", [{"n_components": (10, 12)}, PATCHES])
+@pytest.mark.parametrize("scale", [1e200, 1e-60])
+def test_samples_that_the_dtype_cannot_hold(layers, scale):
+    with pytest.raises(ValueError, match="do not fit into dtype='float32'"):
+        quick(**layers).fit(scale * X, y)
+
+
+def test_samples_and_classes_have_their_weights():
+    kept = y < 5
+    weights = {label: float(label < 5) for label in range(10)}
+    by_class = quick(class_weight=weights).fit(X, y)
+    by_sample = quick().fit(X, y, sample_weight=kept)
+    alone = quick().fit(X[kept], y[kept])
+    assert set(by_class.predict(X)) == set(by_sample.predict(X)) == set(range(5))
+    assert_same_model(by_sample, alone)
+
+
+def test_first_samples_of_some_classes():
+    model = quick(**PATCHES).partial_fit(X[y < 2], y[y < 2], classes=range(10))
+    assert model.coef_.shape == (10, 12 * 2 * 2)
+    assert set(model.predict(X)) <= {0, 1}
+
+
+def test_a_weight_that_leaves_no_code_is_warned_of():
+    with pytest.warns(ConvergenceWarning, match="every code is zero"):
+        quick(lambda1=(1e3, "auto")).fit(X, y)
+
+
+def test_pickled_it_predicts_the_same():
+    model = quick(**PATCHES).fit(X, y)
+    copy = pickle.loads(pickle.dumps(model))
+    assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("layers", [{"n_components": (10, 12)}, PATCHES])
+def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, layers):
+    parameters = layers | {"max_iter": 120, "checkpoint": tmp_path / "fit", "batch_size": 20}
+    reference = quick(**parameters | {"checkpoint": None}).fit(X, y)
+    compute_loss = DeepDictionaryClassifier._compute_loss
+
+    def kill(model, batch):
+        if model.n_iter_ == 110:
+            raise RuntimeError("killed")
+        return compute_loss(model, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeepDictionaryClassifier, "_compute_loss", kill)
+        with pytest.raises(RuntimeError, match="killed"):
+            quick(**parameters).fit(X, y)
+    resumed = quick(**parameters).fit(X, y)
+    assert_same_model(resumed, reference)
+    assert resumed.loss_curve_ == reference.loss_curve_
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def identify(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             digest.update(repr((part.shape, part.dtype.str)).encode())
+            part = np.atleast_1d(part)
             # A memmap is not to be copied whole.
             for start in range(0, len(part), _ROWS_AT_A_TIME):
                 digest.update(part[start : start + _ROWS_AT_A_TIME].tobytes())

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ def train(
     early_stopping: EarlyStopping | None = None,
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[], bool] | None = None,
+    interruptible: bool = True,
     advice: str = "",
     verbose: bool = False,
 ) -> None:
@@ -61,6 +62,8 @@ def train(
         Where to go on from, if it exists, and what to write.
     on_epoch : callable, optional
         Called at the end of each epoch; training ends where it returns True.
+    interruptible : bool
+        Whether Ctrl-C ends the training with a warning, and keeps the module; else it is raised.
     advice : str
         What may help if training diverges, beside a lower learning rate.
     verbose : bool
@@ -82,7 +85,8 @@ def train(
     # Those that are not finite from the start, such as masks, are meant to be so.
     floating = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     buffers = [buffer for buffer in floating if bool(buffer.isfinite().all())]
-    with progress, _interruptible(state, until), _keep_moments(optimizer, state):
+    may_end = _interruptible(state, until) if interruptible else nullcontext()
+    with progress, may_end, _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration
             with undo, torch.enable_grad():

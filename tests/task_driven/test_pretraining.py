@@ -6,9 +6,15 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from torch import nn
 
-from skddl import ConvNetClassifier, DeTraMeClassifier, TaskDrivenDictionaryRegressor
-from tests.data import assert_same_model, small_digits
+from skddl import (
+    ConvNetClassifier,
+    DeTraMeClassifier,
+    TaskDrivenDictionaryClassifier,
+    TaskDrivenDictionaryRegressor,
+)
+from tests.data import assert_same_model, peak_of_learning_a_memmap, small_digits
 
 from .data import quick
 
@@ -78,8 +84,19 @@ def test_as_part_of_scikit_learn():
 def test_a_fit_goes_on():
     model = quick(features=network(), image_shape=SHAPE, warm_start=True).fit(X, y)
     assert model.fit(X, y).n_iter_ == 24
+    assert model.partial_fit(X, y).n_iter_ == 29
     with pytest.raises(ValueError, match="features="):
         model.set_params(features__width=0.3).fit(X, y)
+
+
+def test_what_the_user_s_network_has_learned_does_not_matter(tmp_path):
+    given = network(image_shape=SHAPE)
+    parameters = {"image_shape": SHAPE, "checkpoint": tmp_path / "fit"}
+    reference = quick(features=clone(given), **parameters).fit(X, y)
+    model = quick(features=given.fit(X, y), **parameters).fit(X, y)
+    assert_same_model(model, reference)
+    model.set_params(checkpoint=None, warm_start=True).fit(X, y)
+    assert model.n_iter_ == 24
 
 
 def test_same_seed_same_model():
@@ -99,6 +116,79 @@ def test_a_network_that_diverges_is_an_error_of_the_start():
     with pytest.raises(ValueError, match="learning_rate"):
         model.fit(X, y)
     assert not hasattr(model, "module_")
+
+
+class Interrupting(nn.Module):
+    """Raises Ctrl-C in the third step of training."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 8)
+        self.n_steps = 0
+
+    def forward(self, x):
+        self.n_steps += self.training
+        if self.n_steps == 3:
+            raise KeyboardInterrupt
+        return self.linear(x)
+
+
+def test_interrupted_training_of_the_network_ends_the_fit():
+    features = ConvNetClassifier(architecture=lambda shape: Interrupting(), max_epochs=9)
+    model = quick().fit(X, y)
+    attributes = dict(vars(model.set_params(features=features, n_features_out=None)))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert vars(model) == attributes
+
+
+def test_a_network_that_is_trained_need_not_be_trained_again(tmp_path, monkeypatch):
+    parameters = {"image_shape": SHAPE, "checkpoint": tmp_path / "fit"}
+    reference = quick(features=network(), image_shape=SHAPE).fit(X, y)
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskDrivenDictionaryClassifier, "_make_loss", stop)
+        with pytest.raises(KeyboardInterrupt):
+            quick(features=network(), **parameters).fit(X, y)
+    monkeypatch.setattr(ConvNetClassifier, "_forward_batch", stop)
+    assert_same_model(quick(features=network(), **parameters).fit(X, y), reference)
+
+
+def test_first_samples_of_one_class():
+    model = quick(features=network(), image_shape=SHAPE)
+    model.partial_fit(X[y == 0], y[y == 0], classes=range(10))
+    assert_array_equal(model.predict(X), 0)
+
+
+def test_samples_and_classes_have_their_weights():
+    kept = y < 5
+    weights = {label: float(label < 5) for label in range(10)}
+    parameters = {"features": network(), "image_shape": SHAPE}
+    by_class = quick(class_weight=weights, **parameters).fit(X, y)
+    by_sample = quick(**parameters).fit(X, y, sample_weight=kept)
+    assert set(by_class.predict(X)) == set(by_sample.predict(X)) == set(range(5))
+
+
+def test_a_memmap_is_never_copied_whole(tmp_path):
+    features = ConvNetClassifier(hidden_layer_sizes=(8,), max_epochs=1)
+    model = quick(n_components=4, features=features, max_iter=3, early_stopping=True)
+    # Two batches of 1,000 in float64, for mean and variance, are 6.4 MB. A copy of the nine tenths
+    # that are not held out would be 3.2 MB more.
+    assert peak_of_learning_a_memmap(model, tmp_path, (9000, 400)) < 9e6
+
+
+def test_presets():
+    model = TaskDrivenDictionaryClassifier.from_preset("paper-cnn", max_iter=7)
+    assert (model.lambda1, model.nu1, model.lambda2, model.max_iter) == (4.0, 0.1, 0.0, 7)
+    linear = TaskDrivenDictionaryClassifier.from_preset("paper-lin")
+    assert (linear.features, linear.n_features_out, linear.n_components) == ("linear", 196, 400)
+    with pytest.raises(ValueError, match=r"preset must be one of \['paper-cnn', .*, got 'best'"):
+        TaskDrivenDictionaryClassifier.from_preset("best")
+    with pytest.raises(TypeError, match="atoms"):
+        TaskDrivenDictionaryClassifier.from_preset("recommended", atoms=3)
 
 
 def test_a_regressor_has_no_networks_of_classifiers():

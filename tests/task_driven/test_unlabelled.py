@@ -70,9 +70,33 @@ def test_without_unlabelled_samples_the_weight_has_no_effect():
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_strings_cannot_mark_unlabelled_samples(method):
+@pytest.mark.parametrize("labels", [np.array(["a", "b", "c"])[y], HALF.astype(object), y > 0])
+def test_labels_that_cannot_mark_unlabelled_samples(method, labels):
     with pytest.raises(ValueError, match=r"y of dtype .* cannot hold it\. Encode"):
-        getattr(semi_supervised(), method)(X, np.array(["a", "b", "c"])[y])
+        getattr(semi_supervised(), method)(X, labels)
+
+
+def test_minus_one_as_a_byte_is_no_mark():
+    with pytest.raises(ValueError, match=r"y of dtype uint8 cannot hold it"):
+        semi_supervised().fit(X, HALF.astype(np.uint8))
+
+
+def test_unlabelled_samples_do_not_crowd_labelled_ones_out_of_the_start(monkeypatch):
+    monkeypatch.setattr("skddl._initialization._MAX_INIT_SAMPLES", 60)
+    rows = np.flatnonzero(HALF >= 0)[:50]
+    marked = np.full(150, -1)
+    marked[rows] = y[rows]
+    parameters = {"n_components": None, "max_iter": 1}
+    mixed = quick(unlabeled_weight=0.3, **parameters).fit(X, marked)
+    labelled = quick(**parameters).fit(X[rows], y[rows])
+    assert len(mixed.components_) == len(labelled.components_)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_fit_goes_on(tmp_path, early_stopping):
+    model = semi_supervised(warm_start=True, early_stopping=early_stopping).fit(X, HALF)
+    assert model.fit(X, HALF).n_iter_ == 24
+    assert model.classes_.tolist() == [0, 1, 2]
 
 
 def test_only_unlabelled_samples_are_refused():
