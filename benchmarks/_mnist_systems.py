@@ -10,6 +10,7 @@ from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
 from skddl import ConvNetClassifier, TaskDrivenDictionaryClassifier
@@ -20,28 +21,42 @@ BATCH_SIZE = 100
 # Steps of paper 1's task-driven learning.
 STEPS = {"1k": 1000, "60k": 40_000}
 N_LABELLED = {"1k": 1000, "60k": 60_000}
-# Weight of the unlabelled samples: l_u starts near 760 here, l_s near 0.1.
-MU = 1e-4
 
 
 @dataclass(frozen=True)
 class System:
     """A row of the table.
 
-    `make` takes the size of the training set ("1k", "60k"), the seed and where the fit may keep a
-    checkpoint. `paper` has the accuracies of paper 1. `raw_pixels`: from 0 to 255, less the mean
-    image, instead of samples of zero mean and unit norm. `unlabelled`: whether it also gets the
-    rest of the training images, with -1 for labels. `has_start`: whether it is also said how far
-    the start gets, without labels but for the linear classifier.
+    Attributes
+    ----------
+    label : str
+    make : callable
+        Takes the size of the training set ("1k", "60k"), the seed, where the fit may keep a
+        checkpoint, and values of `choices`.
+    paper : dict
+        Accuracies of paper 1, by size.
+    sizes : tuple
+    raw_pixels : bool
+        From 0 to 255, less the mean image, instead of samples of zero mean and unit norm.
+    unlabelled : bool
+        Whether it also gets the rest of the training images, with -1 for labels.
+    in_random_order : bool
+        Whether the order of the samples, which come class by class, would matter to it.
+    has_start : bool
+        Whether it is also said how far the start gets, before the second step of training.
+    choices : dict
+        Parameters of `make` with the values among which choose_mnist.py chose, one after the other.
     """
 
     label: str
-    make: Callable[[str, int, Any], Any]
+    make: Callable[..., Any]
     paper: dict[str, float] = field(default_factory=dict)
     sizes: tuple[str, ...] = ("1k", "60k")
     raw_pixels: bool = False
     unlabelled: bool = False
+    in_random_order: bool = False
     has_start: bool = False
+    choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def papers_tddl(size, seed, checkpoint, *, preset, **beyond):
@@ -54,6 +69,11 @@ def papers_tddl(size, seed, checkpoint, *, preset, **beyond):
         random_state=seed,
         **beyond,
     )
+
+
+def semi_supervised(size, seed, checkpoint, *, mu=1e-4):
+    """TDDL-CNN with the coding objective of unlabelled samples, some 760 at the start."""
+    return papers_tddl(size, seed, checkpoint, preset="paper-cnn", unlabeled_weight=mu)
 
 
 def full_cnn(size, seed, checkpoint, *, equal_steps):
@@ -74,40 +94,11 @@ def full_cnn(size, seed, checkpoint, *, equal_steps):
     )
 
 
-def recommended(size, seed, checkpoint):
+def recommended(size, seed, checkpoint, **changes):
     """What the documentation recommends for images."""
     return TaskDrivenDictionaryClassifier.from_preset(
-        "recommended", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed
+        "recommended", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed, **changes
     )
-
-
-class SelfTraining:
-    """The recommended classifier labels what it is sure of, and another learns from that.
-
-    Both see shifted images while their networks are trained, and have no joint steps.
-    """
-
-    threshold = 0.9
-    epochs_of_teacher, epochs_of_student = 100, 5
-
-    def __init__(self, seed):
-        self.seed = seed
-
-    def fit(self, X, y):
-        """The student. -1 marks samples without a label."""
-        teacher = self.make(self.epochs_of_teacher).fit(X[y != -1], y[y != -1])
-        probabilities = teacher.predict_proba(X)
-        sure = probabilities.max(axis=1) > self.threshold
-        guessed = np.where(sure, teacher.classes_[probabilities.argmax(axis=1)], -1)
-        y = np.where(y == -1, guessed, y)
-        return self.make(self.epochs_of_student).fit(X[y != -1], y[y != -1])
-
-    def make(self, n_epochs):
-        """The recommended classifier over a network that sees shifted images."""
-        network = its_network("1k", self.seed, None)
-        return recommended("1k", self.seed, None).set_params(
-            features=network.set_params(augment="shift", max_epochs=n_epochs), max_iter=1
-        )
 
 
 def its_network(size, seed, checkpoint):
@@ -117,29 +108,93 @@ def its_network(size, seed, checkpoint):
     )
 
 
-def dictlearn(name, **parameters):
-    """A classifier of the package dictlearn."""
+class SelfTraining:
+    """The recommended classifier labels what it is sure of, and another learns from that.
 
-    def make(size, seed, checkpoint):
-        from dictlearn import classification
+    Both see shifted images while their networks are trained, and have no joint steps.
+    """
 
-        return getattr(classification, name)(random_state=seed, **parameters)
+    def __init__(self, size, seed, checkpoint, *, threshold=0.9, epochs=5):
+        self.size = size
+        self.seed = seed
+        self.threshold = threshold
+        self.epochs = epochs
 
-    return make
+    def fit(self, X, y):
+        """The student. -1 marks samples without a label."""
+        teacher = self.make(epochs=100).fit(X[y != -1], y[y != -1])
+        probabilities = teacher.predict_proba(X)
+        sure = probabilities.max(axis=1) > self.threshold
+        guessed = np.where(sure, teacher.classes_[probabilities.argmax(axis=1)], -1)
+        y = np.where(y == -1, guessed, y)
+        return self.make(epochs=self.epochs).fit(X[y != -1], y[y != -1])
+
+    def make(self, epochs):
+        """The recommended classifier over a network that sees shifted images."""
+        network = its_network(self.size, self.seed, None)
+        network.set_params(augment="shift", max_epochs=epochs)
+        return recommended(self.size, self.seed, None, features=network, max_iter=1)
 
 
-def perceptron(size, seed, checkpoint):
-    """Two hidden layers; of few samples for longer."""
+def support_vectors(size, seed, checkpoint, *, C=3):
+    """With scikit-learn's own gamma."""
+    return SVC(C=C)
+
+
+def perceptron(size, seed, checkpoint, *, scale=28, alpha=1e-3):
+    """Two hidden layers; of few samples for longer. `scale` is that of the images."""
     epochs = 300 if size == "1k" else 30
-    return MLPClassifier((512, 512), alpha=1e-3, max_iter=epochs, random_state=seed)
+    return make_pipeline(
+        FunctionTransformer(partial(np.multiply, scale)),
+        MLPClassifier((512, 512), alpha=alpha, max_iter=epochs, random_state=seed),
+    )
 
 
-def sklearn_dictionary(size, seed, checkpoint):
+def sklearn_dictionary(size, seed, checkpoint, *, alpha=0.1, C=10):
     """A dictionary without labels, and a linear classifier on its codes."""
     dictionary = MiniBatchDictionaryLearning(
-        400, alpha=0.1, transform_algorithm="lasso_lars", transform_alpha=0.1, random_state=seed
+        400, alpha=alpha, transform_algorithm="lasso_lars", transform_alpha=alpha, random_state=seed
     )
-    return make_pipeline(dictionary, LogisticRegression(C=10, max_iter=1000))
+    return make_pipeline(dictionary, LogisticRegression(C=C, max_iter=1000))
+
+
+def dictlearn(size, seed, checkpoint, *, name, **parameters):
+    """A classifier of the package dictlearn."""
+    from dictlearn import classification
+
+    return getattr(classification, name)(random_state=seed, **parameters)
+
+
+def src(*where, n_nonzero_coefs=10):
+    """Sparse representation over the samples themselves."""
+    return dictlearn(*where, name="SRCClassifier", n_nonzero_coefs=n_nonzero_coefs)
+
+
+def dpl(*where, n_components=30):
+    """Pairs of a dictionary and a projection, for each class."""
+    return dictlearn(*where, name="DPLClassifier", n_components=n_components, max_iter=30)
+
+
+def lcdl(*where, n_components=40, n_nonzero_coefs=5):
+    """Label-consistent dictionaries."""
+    return dictlearn(
+        *where,
+        name="LCDLClassifier",
+        n_components=n_components,
+        init_method="trained",
+        n_nonzero_coefs=n_nonzero_coefs,
+    )
+
+
+def ddl(*where, n_components=400, n_nonzero_coefs=5):
+    """Discriminative dictionary learning."""
+    return dictlearn(
+        *where,
+        name="DDLClassifier",
+        n_components=n_components,
+        init_method="trained",
+        n_nonzero_coefs=n_nonzero_coefs,
+    )
 
 
 SYSTEMS = {
@@ -168,37 +223,60 @@ SYSTEMS = {
         "TDDL-CNN, nu2 = 0.001", partial(papers_tddl, preset="paper-cnn", nu2=1e-3), sizes=("60k",)
     ),
     "cnn-unlabelled": System(
-        f"TDDL-CNN and 59K unlabelled, mu = {MU}",
-        partial(papers_tddl, preset="paper-cnn", unlabeled_weight=MU),
+        "TDDL-CNN and 59K unlabelled",
+        semi_supervised,
         paper={"1k": 0.935},
         sizes=("1k",),
         unlabelled=True,
+        choices={"mu": (1e-5, 1e-4, 1e-3)},
     ),
     "recommended": System("skddl, recommended", recommended),
     "its-network": System("the network under it, alone", its_network),
     "self-training": System(
         "skddl, self-training with 59K unlabelled, shifted images",
-        lambda size, seed, _: SelfTraining(seed),
+        SelfTraining,
         sizes=("1k",),
         unlabelled=True,
+        choices={"epochs": (3, 5), "threshold": (0.7, 0.9)},
     ),
-    "svm": System("scikit-learn: RBF SVM", lambda size, seed, _: SVC(C=3)),
-    "mlp": System("scikit-learn: MLP", perceptron),
+    "svm": System("scikit-learn: RBF SVM", support_vectors, choices={"C": (1, 3, 10)}),
+    "mlp": System(
+        "scikit-learn: MLP",
+        perceptron,
+        choices={"scale": (1, 28), "alpha": (1e-4, 1e-3, 1e-2)},
+    ),
     "sklearn-dictionary": System(
-        "scikit-learn: dictionary learning, logistic regression", sklearn_dictionary, sizes=("1k",)
+        "scikit-learn: dictionary learning, logistic regression",
+        sklearn_dictionary,
+        sizes=("1k",),
+        choices={"alpha": (0.05, 0.1, 0.2), "C": (1, 10, 100)},
     ),
-    "src": System("dictlearn: SRC", dictlearn("SRCClassifier", n_nonzero_coefs=10), sizes=("1k",)),
+    "src": System(
+        "dictlearn: SRC",
+        src,
+        sizes=("1k",),
+        in_random_order=True,
+        choices={"n_nonzero_coefs": (5, 10, 20)},
+    ),
     "dpl": System(
-        "dictlearn: DPL", dictlearn("DPLClassifier", n_components=30, max_iter=30), sizes=("1k",)
+        "dictlearn: DPL",
+        dpl,
+        sizes=("1k",),
+        in_random_order=True,
+        choices={"n_components": (20, 30, 50)},
     ),
     "lcdl": System(
         "dictlearn: LCDL",
-        dictlearn("LCDLClassifier", n_components=40, init_method="trained", n_nonzero_coefs=5),
+        lcdl,
         sizes=("1k",),
+        in_random_order=True,
+        choices={"n_components": (20, 40), "n_nonzero_coefs": (3, 5, 10)},
     ),
     "ddl": System(
         "dictlearn: DDL",
-        dictlearn("DDLClassifier", n_components=400, init_method="trained", n_nonzero_coefs=5),
+        ddl,
         sizes=("1k",),
+        in_random_order=True,
+        choices={"n_components": (200, 400), "n_nonzero_coefs": (3, 5, 10)},
     ),
 }

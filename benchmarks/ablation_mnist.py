@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 from _measure import Results
+from _mnist_data import FIRST_SEED_OF_CHOICE, held_out, load_normalized, subset
 from _mnist_systems import IMAGE_SHAPE, N_LABELLED, recommended
-from table1_mnist import subset
 from torch import nn
 
-from skddl import ConvNetClassifier, SampleNormalizer
+from skddl import ConvNetClassifier
 from skddl._pretraining import recommended_network
-from skddl.datasets import load_mnist
 from skddl.nn import ConvNet
 
 HERE = Path(__file__).parent
-FIRST_SEED = 100
 N_VALIDATION = 10_000
 
 
@@ -77,9 +75,7 @@ ALONE = "the network alone"
 
 def run(name, seed, X, y):
     """One fit, and its accuracy on images that it has not seen."""
-    rows = subset(y, seed)
-    rest = np.setdiff1d(np.arange(len(y)), rows)
-    held_out = np.random.default_rng(seed).choice(rest, N_VALIDATION, replace=False)
+    rows, unseen = subset(y, seed), held_out(y, seed, N_VALIDATION)
     if name == ALONE:
         model = network(image_shape=IMAGE_SHAPE, random_state=seed)
     else:
@@ -90,10 +86,10 @@ def run(name, seed, X, y):
         "variant": name,
         "seed": seed,
         "fit_seconds": time.perf_counter() - begin,
-        "accuracy": model.score(X[held_out], y[held_out]),
+        "accuracy": model.score(X[unseen], y[unseen]),
     }
     if not isinstance(model, ConvNetClassifier):
-        codes = model.transform(X[held_out[:1000]])
+        codes = model.transform(X[unseen[:1000]])
         result["n_nonzero"] = float((codes != 0).sum(axis=1).mean())
     return result
 
@@ -134,9 +130,8 @@ def main():
 
     results = Results(arguments.output, {})
     done = {(run["variant"], run["seed"]) for run in results.runs}
-    X, y = load_mnist(arguments.data_home, subset="train", return_X_y=True)
-    X = SampleNormalizer().fit_transform(X.astype(np.float32))
-    for seed in range(FIRST_SEED, FIRST_SEED + arguments.subsets):
+    X, y = load_normalized(arguments.data_home, "train")
+    for seed in range(FIRST_SEED_OF_CHOICE, FIRST_SEED_OF_CHOICE + arguments.subsets):
         for name in (*VARIANTS, ALONE):
             if (name, seed) not in done:
                 result = run(name, seed, X, y)

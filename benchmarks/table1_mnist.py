@@ -8,8 +8,8 @@ is written to the JSON file at once, and a fit that was stopped goes on from its
 has one: call the script again with the same arguments. Rows that are already in the file are not
 computed again.
 
-Settings that no paper fixes were chosen on training images outside of the subsets; see
-ablation_mnist.py for those of the recommended classifier.
+Settings that no paper fixes were chosen on training images outside of the subsets, by
+choose_mnist.py, and those of the recommended classifier by ablation_mnist.py.
 """
 
 import argparse
@@ -19,51 +19,53 @@ from pathlib import Path
 
 import numpy as np
 from _measure import Results
+from _mnist_data import load_normalized, subset
 from _mnist_systems import N_LABELLED, SYSTEMS
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
+from skddl import TaskDrivenDictionaryClassifier
 from skddl.datasets import load_mnist
 
 HERE = Path(__file__).parent
-N_PER_CLASS = N_LABELLED["1k"] // 10
 
 
-def subset(y, seed):
-    """Row numbers of 100 samples of each class."""
-    rng = np.random.default_rng(seed)
-    return np.concatenate(
-        [rng.choice(np.flatnonzero(y == label), N_PER_CLASS, replace=False) for label in range(10)]
-    )
+def training_set(system, size, seed, X, y, without=()):
+    """What a system learns from: all samples or a subset, perhaps with the rest, unlabelled.
+
+    `without` are rows that are not to be among the rest.
+    """
+    rows = subset(y, seed) if size == "1k" else np.arange(len(y))
+    if system.in_random_order:
+        rows = np.random.default_rng(seed).permutation(rows)
+    if not system.unlabelled:
+        return X[rows], y[rows]
+    marked = np.full(len(y), -1)
+    marked[rows] = y[rows]
+    kept = np.setdiff1d(np.arange(len(y)), without)
+    return X[kept], marked[kept]
 
 
 def run(name, size, seed, data, checkpoint):
     """One fit and its scores on the 10,000 test images."""
     system = SYSTEMS[name]
-    (X, y), test = data["raw" if system.raw_pixels else "normalized"]
-    rows = subset(y, seed) if size == "1k" else np.arange(len(y))
+    train, (X_test, y_test) = data["raw" if system.raw_pixels else "normalized"]
+    X, y = training_set(system, size, seed, *train)
     if system.raw_pixels:
-        mean_image = X[rows].mean(axis=0)
-        X, test = X - mean_image, (test[0] - mean_image, test[1])
-    if system.unlabelled:
-        hidden = np.setdiff1d(np.arange(len(y)), rows)
-        y = y.copy()
-        y[hidden] = -1
-    else:
-        X, y = X[rows], y[rows]
+        mean_image = X.mean(axis=0)
+        X, X_test = X - mean_image, X_test - mean_image
     result = {"system": name, "size": size, "seed": seed}
     if system.has_start:
         # How far the start gets: dictionary without labels, then the best W. One step is the least.
         start = system.make(size, seed, None).set_params(max_iter=1).fit(X, y)
-        result["start_accuracy"] = start.score(*test)
+        result["start_accuracy"] = start.score(X_test, y_test)
     begin = time.perf_counter()
     model = system.make(size, seed, checkpoint).fit(X, y)
     result["fit_seconds_since_last_stop"] = time.perf_counter() - begin
     begin = time.perf_counter()
-    result["accuracy"] = model.score(*test)
+    result["accuracy"] = model.score(X_test, y_test)
     result["score_seconds"] = time.perf_counter() - begin
     if isinstance(model, TaskDrivenDictionaryClassifier):
-        codes = model.transform(test[0])
+        codes = model.transform(X_test)
         result["n_nonzero"] = float((codes != 0).sum(axis=1).mean())
         result["last"] = model.history_[-1]
     return result
@@ -108,13 +110,11 @@ def main():
 
     results = Results(arguments.output, {})
     done = {(r["system"], r["size"], r["seed"]) for r in results.runs}
-    parts = [
-        load_mnist(arguments.data_home, subset=part, return_X_y=True) for part in ("train", "test")
-    ]
-    normalizer = SampleNormalizer()
+    parts, home = ("train", "test"), arguments.data_home
+    raw = [load_mnist(home, subset=part, return_X_y=True) for part in parts]
     data = {
-        "raw": [(X.astype(np.float32), y) for X, y in parts],
-        "normalized": [(normalizer.fit_transform(X.astype(np.float32)), y) for X, y in parts],
+        "raw": [(X.astype(np.float32), y) for X, y in raw],
+        "normalized": [load_normalized(home, part) for part in parts],
     }
     # Some peers are meant to stop before they have converged.
     warnings.simplefilter("ignore", ConvergenceWarning)

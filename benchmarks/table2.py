@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from _measure import medians
+from _mnist_data import FIRST_SEED_OF_CHOICE, held_out, load_normalized, subset
 from table1_cifar import PAPER, shown
-from table1_mnist import subset
 
-from skddl import DeepDictionaryClassifier, DeTraMeClassifier, SampleNormalizer
-from skddl.datasets import load_mnist
+from skddl import DeepDictionaryClassifier, DeTraMeClassifier
 
 HERE = Path(__file__).parent
 EPOCHS = 200
@@ -156,25 +155,17 @@ def steps_within(name, seconds, X, y):
 
 def compare_small(arguments):
     """Accuracies on MNIST of what can be learned from 1,000 images in equal time."""
-    normalizer = SampleNormalizer()
-    (X, y), test = (
-        (normalizer.fit_transform(samples.astype(np.float32)), labels)
-        for samples, labels in (
-            load_mnist(arguments.data_home, subset=part, return_X_y=True)
-            for part in ("train", "test")
-        )
-    )
+    (X, y), test = (load_normalized(arguments.data_home, part) for part in ("train", "test"))
     # The rates are chosen with one subset, on images outside of it; the accuracies are of others.
-    chosen_by = subset(y, arguments.seeds)
-    rest = np.setdiff1d(np.arange(len(y)), chosen_by)
-    held_out = np.random.default_rng(0).choice(rest, N_VALIDATION, replace=False)
+    chosen_by = subset(y, FIRST_SEED_OF_CHOICE)
+    unseen = held_out(y, FIRST_SEED_OF_CHOICE, N_VALIDATION)
     results = []
     for name, rates in RATES.items():
         n_steps = steps_within(name, arguments.budget, X[chosen_by], y[chosen_by])
         scores = [
             make_small(name, n_steps, rate, 0)
             .fit(X[chosen_by], y[chosen_by])
-            .score(X[held_out], y[held_out])
+            .score(X[unseen], y[unseen])
             for rate in rates
         ]
         rate = rates[int(np.argmax(scores))]
