@@ -18,7 +18,7 @@ from ._training_data import Batch
 from .nn._losses import Loss
 from .nn.deep_dictionary import DeepDictionaryNetwork
 from .nn.task_driven import TaskDrivenNetwork
-from .training import OPTIMIZERS, RateFactor, inverse_time
+from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time
 
 
 class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
@@ -53,6 +53,12 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         """l_s, of the output and the labels."""
         raise NotImplementedError
 
+    def _begin(self, network: TaskDrivenNetwork | DeepDictionaryNetwork, n_redrawn: int) -> None:
+        """Have a network to train, in whose dictionary so many atoms were re-drawn."""
+        self.module_ = network
+        self._training = TrainingState()
+        self._training.history.append({"iteration": 0, "n_redrawn": n_redrawn})
+
     def _count_iterations(self, n_batches: int) -> int:
         return self.max_iter
 
@@ -85,7 +91,8 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_components)
+        codes : ndarray of shape (n_samples, n_codes)
+            Of one dense layer `n_components`; with patches those of each place, unless pooled.
         """
         return self._apply(lambda module, x: module.encode(x), X)
 

@@ -12,11 +12,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import seeded_torch
-from ._initialization import make_features, sample_scale, start_network
 from ._sparse_code_estimator import SparseCodeEstimator
+from ._start import sample_scale
+from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, TrainingData
 from .nn.task_driven import TaskDrivenNetwork
-from .training import TrainingState, make_optimizer
+from .training import make_optimizer
 
 
 class TaskDrivenEstimator(SparseCodeEstimator):
@@ -117,7 +118,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 bias=self.fit_intercept,
                 pretrained=pretrained,
             )
-            start = start_network(
+            network, n_redrawn = start_network(
                 features,
                 n_features_out,
                 samples,
@@ -131,9 +132,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 init=self.init,
                 rng=rng,
             )
-        self.module_ = start.network
-        self._training = TrainingState()
-        self._training.history.append({"iteration": 0, "n_redrawn": start.n_redrawn})
+        self._begin(network, n_redrawn)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_

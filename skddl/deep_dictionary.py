@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
-from ._first_layers import describe_layers, start_deep_network
 from ._sparse_code_estimator import SparseCodeEstimator
+from ._start_deep import describe_layers, start_deep_network
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .training import TrainingState, make_optimizer
+from .training import make_optimizer
 
 
 class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
@@ -119,8 +119,9 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         The network: ``module_.layers``, ``module_.classifier``.
     history_ : list of dicts
         One entry per pass over the samples, and one at the end: iteration, learning rate, mean
-        loss, mean number of non-zeros per code of the last layer, validation score. The first
-        entry describes the start and counts the atoms that were re-drawn because nothing used them.
+        loss, mean number of non-zeros per sample among the codes of the last layer, validation
+        score. The first entry describes the start and counts the atoms that were re-drawn because
+        nothing used them.
     loss_curve_ : list of float
         Loss of each iteration, without the penalties.
     n_iter_ : int
@@ -131,7 +132,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     See Also
     --------
     TaskDrivenDictionaryClassifier : With ``features="identity"`` and ``init="odl"``, the same as
-        one dense layer with ``positive=False``.
+        one dense layer with ``positive=False``, if all else is equal (the defaults are not).
     DeTraMeClassifier : Networks with a learned metric instead of the exact code.
 
     Notes
@@ -268,7 +269,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         if self.global_pooling and not has_patches:
             raise ValueError("global_pooling=True needs a layer with patches: pass patch_size.")
         with seeded_torch(rng.randint(2**31)):
-            self.module_, n_redrawn = start_deep_network(
+            network, n_redrawn = start_deep_network(
                 layers,
                 data.input_shape,
                 data.samples.on("cpu"),
@@ -282,8 +283,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
                 init=self.init,
                 rng=rng,
             )
-        self._training = TrainingState()
-        self._training.history.append({"iteration": 0, "n_redrawn": n_redrawn})
+        self._begin(network, n_redrawn)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_

@@ -1,5 +1,6 @@
 """From the rows that an estimator hands over to what a network sees."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -26,3 +27,17 @@ class StandardizedInputs(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Samples of shape (n, *input_shape)."""
         return (x.reshape(-1, *self.input_shape) - self.mean) / self.scale
+
+
+class Rescale(nn.Module):
+    """Divide by a constant."""
+
+    scale: Tensor
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The inputs, divided."""
+        return x / self.scale

@@ -15,7 +15,7 @@ class TaskDrivenNetwork(nn.Module):
     code : SparseCode
         ``x~ -> alpha*(x~, D)``.
     n_outputs : int
-        Number of classes.
+        Number of classes, or of targets.
     bias : bool
         Whether the scores have an intercept; paper 1's have none.
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from skddl.nn import MLP, LeNet, PlainNet, QMetricReLU, ResNet
+from skddl.nn import MLP, ConvNet, LeNet, PlainNet, QMetricReLU, ResNet
 from skddl.training import project_
 
 
@@ -53,6 +53,33 @@ def test_lenet_has_the_parameters_of_matconvnet_s_example():
             assert not parameter.any()
         elif parameter.numel() > 1000:
             assert parameter.std().item() == pytest.approx(0.01, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "n_features"),
+    [((1, 28, 28), 64 * 9), ((3, 32, 32), 64 * 16), ((1, 8, 8), 64 * 16), ((2, 5, 11), 64 * 55)],
+)
+def test_conv_net_pools_maps_but_not_below_3x3(image_shape, n_features):
+    network = ConvNet(image_shape, n_classes=4, activation="relu")
+    assert network.features(torch.zeros(2, *image_shape)).shape == (2, n_features)
+    assert network(torch.zeros(2, *image_shape)).shape == (2, 4)
+
+
+def test_conv_net_with_metrics_starts_as_the_one_with_relus():
+    shape, options = (1, 12, 12), {"n_classes": 3, "dropout": (0, 0)}
+    torch.manual_seed(0)
+    network = ConvNet(shape, **options)
+    torch.manual_seed(0)
+    twin = ConvNet(shape, activation="relu", **options)
+    assert count(network) > count(twin)
+    x = torch.randn(5, *shape)
+    torch.testing.assert_close(network.eval()(x), twin.eval()(x))
+
+
+@pytest.mark.parametrize("dropout", [(0.5,), (1.0, 0.0), (-0.1, 0.0)])
+def test_conv_net_refuses_what_is_no_rate(dropout):
+    with pytest.raises(ValueError, match="dropout"):
+        ConvNet((1, 12, 12), n_classes=3, dropout=dropout)
 
 
 def convolutions(network):

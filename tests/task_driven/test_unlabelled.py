@@ -82,7 +82,7 @@ def test_minus_one_as_a_byte_is_no_mark():
 
 
 def test_unlabelled_samples_do_not_crowd_labelled_ones_out_of_the_start(monkeypatch):
-    monkeypatch.setattr("skddl._initialization._MAX_INIT_SAMPLES", 60)
+    monkeypatch.setattr("skddl._start._MAX_INIT_SAMPLES", 60)
     rows = np.flatnonzero(HALF >= 0)[:50]
     marked = np.full(150, -1)
     marked[rows] = y[rows]

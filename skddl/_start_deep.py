@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches
 from ._first_atoms import auto_lambda1, warn_of_zero_codes
-from ._initialization import (
-    Rescale,
+from ._start import (
     draw_rows,
     first_dictionary,
     first_inputs,
@@ -25,6 +24,7 @@ from ._initialization import (
 )
 from ._training_data import LABELLED, Targets
 from .nn import PatchSparseCode, SparseCode
+from .nn._inputs import Rescale
 from .nn._losses import Loss
 from .nn.deep_dictionary import DeepDictionaryNetwork
 from .sparse_coding._problem import ElasticNetProblem

@@ -1,0 +1,111 @@
+"""What the starts of all estimators with dictionaries share: samples, scales, dictionary, W."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._base import Samples, apply_in_batches, range_error
+from ._first_atoms import draw_atoms
+from ._first_output import fit_output_
+from ._training_data import LABELLED, UNLABELLED, Targets
+from .dictionary import OnlineDictionaryLearning
+from .nn._losses import Loss
+from .sparse_coding._problem import ElasticNetProblem
+
+# Samples from which dictionary and W start: all of MNIST; more would only cost memory.
+_MAX_INIT_SAMPLES = 60_000
+# Samples whose mean norm is taken for that of all.
+_SCALE_SAMPLES = 1000
+
+
+def draw_rows(targets: Targets, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """About 60,000 rows at most: those with labels first; of classes, at least one of each."""
+    labelled, unlabelled = targets.rows(LABELLED), targets.rows(UNLABELLED)
+    if (room := _MAX_INIT_SAMPLES - len(labelled)) >= 0:
+        if len(unlabelled) > room:
+            unlabelled = rng.choice(unlabelled, room, replace=False)
+        return np.union1d(labelled, unlabelled)
+    drawn = rng.choice(labelled, _MAX_INIT_SAMPLES, replace=False)
+    if not targets.of_classes:
+        return np.sort(drawn)
+    first = labelled[np.unique(targets.values[labelled], return_index=True)[1]]
+    return np.union1d(drawn, first)
+
+
+def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
+    """Mean norm of (at most 1,000 of) some rows of the samples, to the nearest power of two.
+
+    Samples of unit norm are what the papers train on; others are brought near it, since the largest
+    learning rate at which training is stable depends on their scale. Dividing by a power of two
+    rounds nothing, and leaves samples of unit norm as they are.
+    """
+    return nearest_power_of_two(probe_samples(samples, rows), samples.dtype)
+
+
+def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
+    """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
+    rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
+    x = samples[rows]
+    if not x.isfinite().all() or (not x.any() and samples.X[rows].any()):
+        raise range_error(samples.dtype)
+    return x
+
+
+def first_inputs(
+    below: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
+) -> NDArray[Any]:
+    """What a dictionary is to start from: some samples, as the network below it gives them."""
+    inputs = apply_in_batches(below, samples, rows)
+    if not np.isfinite(inputs).all():
+        raise ValueError(
+            "The initial features are not finite. Scale the samples, for example with "
+            "SampleNormalizer."
+        )
+    return inputs
+
+
+def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
+    """The power of two nearest to the mean norm of the rows, within `dtype`; 1 if that is 0."""
+    x = x.double()
+    largest = x.abs().max()
+    if largest == 0:
+        return 1.0
+    # The squares in a norm must not overflow, nor must the power of two in the type of the samples.
+    norm = largest.log2().item() + (x / largest).norm(dim=1).mean().log2().item()
+    limits = torch.finfo(dtype)
+    lowest, highest = np.log2(limits.tiny), np.floor(np.log2(limits.max))
+    return float(2.0 ** np.clip(np.round(norm), lowest, highest))
+
+
+def first_dictionary(
+    inputs: NDArray[Any],
+    problem: ElasticNetProblem,
+    n_components: int,
+    *,
+    init: str,
+    rng: np.random.RandomState,
+) -> tuple[NDArray[Any], int]:
+    """Atoms learned ("odl") or drawn ("samples") without labels, and how many were re-drawn."""
+    if init == "samples":
+        return draw_atoms(inputs, n_components, rng), 0
+    odl = OnlineDictionaryLearning(n_components, **vars(problem), random_state=rng).fit(inputs)
+    return odl.components_, odl.n_redrawn_
+
+
+def fit_first_output_(
+    output: nn.Linear,
+    codes: Tensor,
+    targets: Targets,
+    rows: NDArray[np.intp],
+    loss: Loss,
+    nu1: float,
+) -> None:
+    """Set W and b to the best ones for the first codes, those of labelled rows (paper 1, Eq. 5)."""
+    values, sample_weight = (
+        torch.from_numpy(array[rows]) for array in (targets.values, targets.sample_weight)
+    )
+    fit_output_(output, codes, values, sample_weight, loss, nu1)

@@ -1,0 +1,133 @@
+"""The state from which task-driven dictionary learning starts (paper 1, section IV)."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ._base import Samples
+from ._first_atoms import auto_lambda1, warn_of_zero_codes
+from ._start import draw_rows, first_dictionary, first_inputs, fit_first_output_
+from ._training_data import LABELLED, Targets
+from ._user_network import count_features, make_user_module
+from .dictionary import atoms_per_class, class_dictionary
+from .nn import LeNetFeatures, LinearFeatures, SparseCode
+from .nn._inputs import Rescale
+from .nn._losses import Loss
+from .nn.task_driven import TaskDrivenNetwork
+
+# Atoms of a regressor, unless the user says otherwise or there are fewer samples.
+_N_ATOMS = 100
+
+
+def make_features(
+    features: Any,
+    input_shape: tuple[int, ...],
+    n_features_out: int | None,
+    scale: float,
+    dtype: torch.dtype,
+    *,
+    bias: bool,
+    pretrained: nn.Module | None,
+) -> tuple[nn.Module, int]:
+    """The feature map for flat rows of samples of `input_shape`, and the length of its output.
+
+    `features` is what the user gave, `pretrained` what has become of it, if that was a network to
+    be trained first. `scale` is that of the samples, see `sample_scale`; `bias` is for linear
+    features.
+    """
+    n_features = prod(input_shape)
+    if pretrained is not None:
+        module = pretrained
+    elif features == "identity":
+        module = nn.Identity()
+    elif features == "linear":
+        module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4), bias=bias)
+    elif features == "lenet":
+        if len(input_shape) != 3:
+            raise ValueError(
+                "features='lenet' needs images: pass image_shape=(C, H, W), or X of shape "
+                "(n, C, H, W)."
+            )
+        channels, height, width = input_shape
+        module = _lenet((channels, height, width), n_features_out)
+    else:
+        module = make_user_module(features, input_shape, parameter="features")
+        if len(input_shape) > 1:
+            module = nn.Sequential(nn.Unflatten(1, input_shape), module)
+    if features in ("linear", "lenet") and scale != 1:
+        module = nn.Sequential(Rescale(scale), module)
+    module.to(dtype).eval()
+    n_found = count_features(
+        module, n_features, dtype, parameter="features", value=features, expected=n_features_out
+    )
+    return module, n_found
+
+
+def _lenet(image_shape: tuple[int, int, int], n_features_out: int | None) -> nn.Module:
+    module = LeNetFeatures(image_shape)
+    if n_features_out is None or n_features_out == module.n_features_out:
+        return module
+    per_filter = module.n_features_out // module.conv2.out_channels
+    if n_features_out % per_filter:
+        raise ValueError(
+            f"n_features_out={n_features_out} must be a multiple of {per_filter}, the number of "
+            f"features that each filter of 'lenet' gives on images of shape {image_shape}."
+        )
+    filters = (module.conv1.out_channels, n_features_out // per_filter)
+    return LeNetFeatures(image_shape, n_filters=filters)
+
+
+def start_network(
+    features: nn.Module,
+    n_features_out: int,
+    samples: Samples,
+    targets: Targets,
+    *,
+    n_components: int | None,
+    lambda1: float | str,
+    lambda2: float,
+    loss: Loss,
+    nu1: float,
+    fit_intercept: bool,
+    init: str,
+    rng: np.random.RandomState,
+) -> tuple[TaskDrivenNetwork, int]:
+    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5).
+
+    Also how many atoms were re-drawn.
+    """
+    rows = draw_rows(targets, rng)
+    labelled = targets.role[rows] == LABELLED
+    values = targets.values[rows[labelled]]
+    inputs = first_inputs(features.eval(), samples, rows)
+    lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
+    if n_components is None and targets.of_classes:
+        n_components = int(atoms_per_class(values).sum())
+    elif n_components is None:
+        n_components = min(_N_ATOMS, len(rows))
+    code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
+    if init == "class-odl":
+        dictionary, n_redrawn = class_dictionary(
+            inputs[labelled],
+            values,
+            n_components=n_components,
+            lambda1=lambda1,
+            lambda2=lambda2,
+            random_state=rng,
+        )
+    else:
+        dictionary, n_redrawn = first_dictionary(
+            inputs, code.problem, n_components, init=init, rng=rng
+        )
+
+    network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
+    network.to(samples.dtype)
+    with torch.no_grad():
+        code.dictionary.copy_(torch.from_numpy(dictionary))
+        codes = code(torch.from_numpy(inputs[labelled]))
+        warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
+    fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
+    return network, n_redrawn
