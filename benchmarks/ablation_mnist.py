@@ -54,12 +54,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "joint steps by SGD, rho = 0.05": {"optimizer": "sgd", "learning_rate": 0.05},
     "lambda2 = 0": {"lambda2": 0.0},
     "lambda2 = 1": {"lambda2": 1.0},
+    "lambda1 = 0.9, half of what it is": {"lambda1": 0.9},
+    "lambda1 = 3.6, twice what it is": {"lambda1": 3.6},
     "20 atoms per class": {"n_components": 200},
     "dictionary of all classes together": {"init": "odl"},
     "nu1 = 0.1, as in the paper": {"nu1": 0.1},
     "no training before; joint steps by Adam, 0.002": {
         "features": untrained,
         "learning_rate": 2e-3,
+        "max_iter": 1000,
+    },
+    "no training before; joint steps by Adam, 0.0005 throughout": {
+        "features": untrained,
+        "learning_rate": 5e-4,
+        "t0": 1000,
         "max_iter": 1000,
     },
     "network trained for 3,000 steps": {"features": network(max_epochs=150)},
@@ -123,6 +131,7 @@ def print_table(runs):
 def main():
     """Run what is not yet there, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS, ALONE])
     parser.add_argument("--subsets", type=int, default=5, help="subsets of 1,000 samples")
     parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
     parser.add_argument("--output", type=Path, default=HERE / "results" / "ablation_mnist.json")
@@ -132,7 +141,7 @@ def main():
     done = {(run["variant"], run["seed"]) for run in results.runs}
     X, y = load_normalized(arguments.data_home, "train")
     for seed in range(FIRST_SEED_OF_CHOICE, FIRST_SEED_OF_CHOICE + arguments.subsets):
-        for name in (*VARIANTS, ALONE):
+        for name in arguments.variants or (*VARIANTS, ALONE):
             if (name, seed) not in done:
                 result = run(name, seed, X, y)
                 print(result, flush=True)
