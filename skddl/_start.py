@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches, range_error
-from ._first_atoms import draw_atoms
+from ._first_atoms import draw_atoms, warn_of_zero_codes
 from ._first_output import fit_output_
 from ._training_data import LABELLED, UNLABELLED, Targets
 from .dictionary import OnlineDictionaryLearning
@@ -89,9 +89,14 @@ def first_dictionary(
     init: str,
     rng: np.random.RandomState,
 ) -> tuple[NDArray[Any], int]:
-    """Atoms learned ("odl") or drawn ("samples") without labels, and how many were re-drawn."""
+    """Atoms learned ("odl") or drawn ("samples") without labels, and how many were re-drawn.
+
+    Warns if they leave every code zero.
+    """
     if init == "samples":
-        return draw_atoms(inputs, n_components, rng), 0
+        atoms = draw_atoms(inputs, n_components, rng)
+        warn_of_zero_codes(problem, inputs, atoms)
+        return atoms, 0
     odl = OnlineDictionaryLearning(n_components, **vars(problem), random_state=rng).fit(inputs)
     return odl.components_, odl.n_redrawn_
 

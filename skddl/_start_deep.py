@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches
-from ._first_atoms import auto_lambda1, warn_of_zero_codes
+from ._first_atoms import auto_lambda1
 from ._start import (
     draw_rows,
     first_dictionary,
@@ -53,7 +53,7 @@ def describe_layers(
         raise ValueError("n_components must name the atoms of at least one layer, got none.")
 
     def size(least: int) -> Callable[[Any], bool]:
-        return lambda value: isinstance(value, Integral) and int(value) >= least
+        return lambda value: _is_a(Integral, value) and value >= least
 
     columns = []
     for name, parameter, is_valid, expected in (
@@ -81,7 +81,12 @@ def describe_layers(
 
 
 def _is_weight(value: Any) -> bool:
-    return value == "auto" or (isinstance(value, Real) and 0 < float(value) < np.inf)
+    return value == "auto" or (_is_a(Real, value) and 0 < value < np.inf)
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    """Whether a value is a number of that kind; to Python a bool is one."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _per_layer(value: Any, n_layers: int) -> Sequence[Any]:
@@ -129,7 +134,6 @@ def start_deep_network(
         dictionary, redrawn = first_dictionary(
             inputs, code.problem, len(code.dictionary), init=init, rng=rng
         )
-        warn_of_zero_codes(code.problem, inputs, dictionary)
         n_redrawn += redrawn
         with torch.no_grad():
             code.dictionary.copy_(torch.from_numpy(dictionary))

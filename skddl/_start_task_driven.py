@@ -118,6 +118,7 @@ def start_network(
             lambda2=lambda2,
             random_state=rng,
         )
+        warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
     else:
         dictionary, n_redrawn = first_dictionary(
             inputs, code.problem, n_components, init=init, rng=rng
@@ -128,6 +129,5 @@ def start_network(
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
         codes = code(torch.from_numpy(inputs[labelled]))
-        warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     return network, n_redrawn

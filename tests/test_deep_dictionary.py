@@ -126,9 +126,11 @@ def test_first_samples_of_some_classes():
     assert set(model.predict(X)) <= {0, 1}
 
 
-def test_a_weight_that_leaves_no_code_is_warned_of():
-    with pytest.warns(ConvergenceWarning, match="every code is zero"):
-        quick(lambda1=(1e3, "auto")).fit(X, y)
+@pytest.mark.parametrize("init", ["odl", "samples"])
+def test_a_weight_that_leaves_no_code_is_warned_of_once(init):
+    with pytest.warns(ConvergenceWarning, match="every code is zero") as warnings:
+        quick(lambda1=(1e3, "auto"), init=init).fit(X, y)
+    assert len(warnings) == 1
 
 
 def test_pickled_it_predicts_the_same():
@@ -163,6 +165,8 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, layers):
         ({"n_components": ()}, "at least one layer"),
         ({"n_components": (5, 0)}, r"n_components=\(5, 0\) must be"),
         ({"n_components": (5, 5.5)}, "ints >= 1"),
+        ({"n_components": (True, 5)}, "ints >= 1"),
+        ({"lambda1": (True, 0.1)}, "numbers > 0, or 'auto'"),
         ({"lambda1": (0.1,)}, r"one for each of the 2 layers"),
         ({"lambda1": (0.1, -1)}, "numbers > 0, or 'auto'"),
         ({"patch_size": (3, "all"), "image_shape": (1, 8, 8)}, "ints >= 1, or None"),

@@ -262,9 +262,11 @@ def test_sample_that_overflows_is_reported_not_guessed(fitted):
         fitted.predict(samples)
 
 
-def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one():
+@pytest.mark.parametrize("init", ["class-odl", "odl", "samples"])
+def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one(init):
     with pytest.warns(ConvergenceWarning, match="largest useful value is") as record:
-        quick(lambda1=1e4).fit(X, y)
+        quick(lambda1=1e4, init=init).fit(X, y)
+    assert len(record) == 1
     useful = float(str(record[0].message).split()[-1].rstrip("."))
-    model = quick(lambda1=0.8 * useful).fit(X, y)
+    model = quick(lambda1=0.8 * useful, init=init).fit(X, y)
     assert model.history_[-1]["n_nonzero"] > 0
