@@ -79,21 +79,25 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _find_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """(C, H, W), if the parameter or an `X` of `shape` tells it."""
-        if self.image_shape is None:
+        given = self._given_image_shape
+        if given is None:
             return shape[1:] if len(shape) == 4 else None
-        image_shape = tuple(self.image_shape)
+        image_shape = tuple(given)
         if len(image_shape) != 3 or not all(
             isinstance(size, Integral) and int(size) > 0 for size in image_shape
         ):
-            raise ValueError(
-                f"image_shape must be (channels, height, width), got {self.image_shape!r}."
-            )
+            raise ValueError(f"image_shape must be (channels, height, width), got {given!r}.")
         if len(shape) == 2 and shape[1] != prod(image_shape):
             raise ValueError(
                 f"image_shape={image_shape} means {prod(image_shape)} features, but X has "
                 f"{shape[1]} features."
             )
         return image_shape
+
+    @property
+    def _given_image_shape(self) -> Any:
+        """What the user says the shape of the images is, if anything."""
+        return self.image_shape
 
     def _torch_device(self) -> torch.device:
         if self.device == "auto":

@@ -15,7 +15,9 @@ from ._training_data import Targets, TrainingData, encode_labels
 
 
 def _has_probabilities(classifier: Any) -> bool:
-    return getattr(classifier, "loss", None) != "squared-hinge"
+    if (loss := getattr(classifier, "loss", None)) == "squared-hinge":
+        raise AttributeError(f"With loss={loss!r} there are no probabilities.")
+    return True
 
 
 class TorchClassifier(ClassifierMixin, SupervisedEstimator):

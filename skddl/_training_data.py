@@ -87,8 +87,8 @@ def encode_labels(
     if len(classes) < 2:
         raise ValueError(
             "Classification needs samples of at least two classes, got "
-            f"{len(classes)} class(es) among {len(y)} samples."
-            + ("" if of_fit else " Name those that come later in classes.")
+            f"{len(classes)} class(es) among {labelled.sum()} samples that have a label and a "
+            "weight > 0." + ("" if of_fit else " Name those that come later in classes.")
         )
     if not len(occurring):
         raise ValueError(f"None of the {len(y)} samples has a label and a weight > 0.")

@@ -30,6 +30,8 @@ from ._training_data import (
     TrainingData,
     target_statistics,
 )
+from .convnet import ConvNetClassifier
+from .detrame import DeTraMeClassifier
 from .nn._losses import CLASSIFICATION_LOSSES, Loss, squared_error
 
 
@@ -58,8 +60,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
           AdamW, for 15 passes, and at least 1,000 batches of 50.
         - "identity": the samples themselves.
         - A :class:`ConvNetClassifier` or a :class:`DeTraMeClassifier`: likewise the features of a
-          copy of it, which gets `image_shape`, `class_weight`, `device`, `dtype`, `checkpoint`,
-          `verbose` and a seed from here.
+          copy of it, which gets `class_weight`, `device`, `dtype`, `checkpoint`, `verbose` and a
+          seed from here. `image_shape` may be given here or there.
         - A callable takes the shape of a sample, (C, H, W) for images, else (n_features,), and
           returns a `torch.nn.Module` from batches of these to (n, n_features_out).
     n_features_out : int, default=None
@@ -205,7 +207,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         "features": [
             StrOptions({"identity", "linear", "lenet", "convnet"}),
             callable,
-            NetworkClassifier,
+            ConvNetClassifier,
+            DeTraMeClassifier,
         ],
         "init": [StrOptions({"class-odl", "odl", "samples"})],
         "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
@@ -339,6 +342,17 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             else f"{os.fspath(self.checkpoint)}.features",
             verbose=self.verbose,
         )
+
+    @property
+    def _given_image_shape(self) -> Any:
+        own, network = self.image_shape, self.features
+        if not isinstance(network, NetworkClassifier) or network.image_shape is None:
+            return own
+        if own is not None and tuple(own) != tuple(network.image_shape):
+            raise ValueError(
+                f"image_shape={own!r} is not that of the network, {network.image_shape!r}."
+            )
+        return network.image_shape
 
     def _draws_while_training(self) -> bool:
         return self.features == "convnet" or super()._draws_while_training()  # it has dropout

@@ -104,6 +104,14 @@ def test_same_seed_same_model():
     assert_same_model(first, second)
 
 
+def test_the_shape_of_images_may_be_that_of_the_network():
+    model = quick(features=network(image_shape=SHAPE)).fit(X, y)
+    assert_same_model(model, quick(features=network(), image_shape=SHAPE).fit(X, y))
+    assert_array_equal(model.predict(IMAGES), model.predict(X))
+    with pytest.raises(ValueError, match=r"image_shape=\(1, 4, 16\) is not that of the network"):
+        quick(features=network(image_shape=SHAPE), image_shape=(1, 4, 16)).fit(X, y)
+
+
 def test_a_network_of_images_needs_images():
     with pytest.raises(ValueError, match="features='convnet' needs images"):
         quick(features="convnet").fit(X, y)
