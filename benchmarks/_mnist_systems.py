@@ -150,7 +150,7 @@ def perceptron(size, seed, checkpoint, *, scale=28, alpha=1e-3):
     )
 
 
-def sklearn_dictionary(size, seed, checkpoint, *, alpha=0.1, C=10):
+def sklearn_dictionary(size, seed, checkpoint, *, alpha=0.1, C=100):
     """A dictionary without labels, and a linear classifier on its codes."""
     dictionary = MiniBatchDictionaryLearning(
         400, alpha=alpha, transform_algorithm="lasso_lars", transform_alpha=alpha, random_state=seed
@@ -165,17 +165,17 @@ def dictlearn(size, seed, checkpoint, *, name, **parameters):
     return getattr(classification, name)(random_state=seed, **parameters)
 
 
-def src(*where, n_nonzero_coefs=10):
+def src(*where, n_nonzero_coefs=5):
     """Sparse representation over the samples themselves."""
     return dictlearn(*where, name="SRCClassifier", n_nonzero_coefs=n_nonzero_coefs)
 
 
-def dpl(*where, n_components=30):
+def dpl(*where, n_components=20):
     """Pairs of a dictionary and a projection, for each class."""
     return dictlearn(*where, name="DPLClassifier", n_components=n_components, max_iter=30)
 
 
-def lcdl(*where, n_components=40, n_nonzero_coefs=5):
+def lcdl(*where, n_components=40, n_nonzero_coefs=3):
     """Label-consistent dictionaries."""
     return dictlearn(
         *where,
@@ -186,7 +186,7 @@ def lcdl(*where, n_components=40, n_nonzero_coefs=5):
     )
 
 
-def ddl(*where, n_components=400, n_nonzero_coefs=5):
+def ddl(*where, n_components=400, n_nonzero_coefs=3):
     """Discriminative dictionary learning."""
     return dictlearn(
         *where,
@@ -256,27 +256,27 @@ SYSTEMS = {
         src,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_nonzero_coefs": (5, 10, 20)},
+        choices={"n_nonzero_coefs": (3, 5, 10, 20)},
     ),
     "dpl": System(
         "dictlearn: DPL",
         dpl,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_components": (20, 30, 50)},
+        choices={"n_components": (10, 20, 30, 50)},
     ),
     "lcdl": System(
         "dictlearn: LCDL",
         lcdl,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_components": (20, 40), "n_nonzero_coefs": (3, 5, 10)},
+        choices={"n_nonzero_coefs": (2, 3, 5, 10), "n_components": (20, 40)},
     ),
     "ddl": System(
         "dictlearn: DDL",
         ddl,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_components": (200, 400), "n_nonzero_coefs": (3, 5, 10)},
+        choices={"n_nonzero_coefs": (2, 3, 5, 10), "n_components": (200, 400)},
     ),
 }

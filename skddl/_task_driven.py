@@ -55,7 +55,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         lambda2: float = 0.0,
         nu1: float = 1e-3,
         nu2: float = 0.0,
-        learning_rate: float = 0.005,
+        learning_rate: float = 0.001,
         t0: float | None = None,
         max_iter: int = 1000,
         batch_size: int = 100,

@@ -427,7 +427,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Weight of half the squared norm of W.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features.
-    learning_rate : float, default=0.005
+    learning_rate : float, default=0.001
         rho of Algorithm 1.
     t0 : float, default=None
         The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10.
