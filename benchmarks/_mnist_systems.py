@@ -71,7 +71,7 @@ def papers_tddl(size, seed, checkpoint, *, preset, **beyond):
     )
 
 
-def semi_supervised(size, seed, checkpoint, *, mu=1e-4):
+def semi_supervised(size, seed, checkpoint, *, mu=1e-2):
     """TDDL-CNN with the coding objective of unlabelled samples, some 760 at the start."""
     return papers_tddl(size, seed, checkpoint, preset="paper-cnn", unlabeled_weight=mu)
 
@@ -228,7 +228,7 @@ SYSTEMS = {
         paper={"1k": 0.935},
         sizes=("1k",),
         unlabelled=True,
-        choices={"mu": (1e-5, 1e-4, 1e-3)},
+        choices={"mu": (1e-3, 1e-2, 1e-1)},
     ),
     "recommended": System("skddl, recommended", recommended),
     "its-network": System("the network under it, alone", its_network),

@@ -99,7 +99,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         over their sum.
     unlabeled_weight : float, default=0.0
         mu of the semi-supervised objective ``(1 - mu) E[l_s] + mu E[l_u]`` (paper 1, section V),
-        l_u being the coding objective itself. If positive, samples with ``y == -1`` are
+        l_u being the coding objective itself, of which the dictionary learns. If positive, samples with ``y == -1`` are
         unlabelled; at 0, -1 is a class like any other.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss.
@@ -365,10 +365,13 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         return loss, metrics
 
     def _coding_loss(self, x: Tensor) -> Tensor:
-        """l_u of paper 1, Eqs. (1) and (3); its derivative is that at fixed codes (Danskin)."""
+        """l_u of paper 1, Eqs. (1) and (3); its derivative is that at fixed codes (Danskin).
+
+        It is for the dictionary: features would be drawn to zero, where all is represented well.
+        """
         code = self.module_.code
-        features = self.module_.features(x)
         with torch.no_grad():
+            features = self.module_.features(x)
             codes = code(features)
         return code.problem.objective(features, code.dictionary, codes).mean()
 
