@@ -99,8 +99,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         over their sum.
     unlabeled_weight : float, default=0.0
         mu of the semi-supervised objective ``(1 - mu) E[l_s] + mu E[l_u]`` (paper 1, section V),
-        l_u being the coding objective itself, of which the dictionary learns. If positive, samples with ``y == -1`` are
-        unlabelled; at 0, -1 is a class like any other.
+        l_u being the coding objective itself, from which the dictionary learns. If positive,
+        samples with ``y == -1`` are unlabelled; at 0, -1 is a class like any other.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss.
     early_stopping : bool, default=False
