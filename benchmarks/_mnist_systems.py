@@ -175,7 +175,7 @@ def dpl(*where, n_components=20):
     return dictlearn(*where, name="DPLClassifier", n_components=n_components, max_iter=30)
 
 
-def lcdl(*where, n_components=40, n_nonzero_coefs=3):
+def lcdl(*where, n_components=40, n_nonzero_coefs=1):
     """Label-consistent dictionaries."""
     return dictlearn(
         *where,
@@ -186,7 +186,7 @@ def lcdl(*where, n_components=40, n_nonzero_coefs=3):
     )
 
 
-def ddl(*where, n_components=400, n_nonzero_coefs=3):
+def ddl(*where, n_components=400, n_nonzero_coefs=1):
     """Discriminative dictionary learning."""
     return dictlearn(
         *where,
@@ -270,13 +270,13 @@ SYSTEMS = {
         lcdl,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_nonzero_coefs": (2, 3, 5, 10), "n_components": (20, 40)},
+        choices={"n_nonzero_coefs": (1, 2, 5), "n_components": (20, 40)},
     ),
     "ddl": System(
         "dictlearn: DDL",
         ddl,
         sizes=("1k",),
         in_random_order=True,
-        choices={"n_nonzero_coefs": (2, 3, 5, 10), "n_components": (200, 400)},
+        choices={"n_nonzero_coefs": (1, 2, 5), "n_components": (200, 400)},
     ),
 }
