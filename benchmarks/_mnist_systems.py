@@ -32,7 +32,7 @@ class System:
     label : str
     make : callable
         Takes the size of the training set ("1k", "60k"), the seed, where the fit may keep a
-        checkpoint, and values of `choices`.
+        checkpoint, and other values of `choices` than those that were chosen.
     paper : dict
         Accuracies of paper 1, by size.
     sizes : tuple
@@ -69,11 +69,6 @@ def papers_tddl(size, seed, checkpoint, *, preset, **beyond):
         random_state=seed,
         **beyond,
     )
-
-
-def semi_supervised(size, seed, checkpoint, *, mu=1e-2):
-    """TDDL-CNN with the coding objective of unlabelled samples, some 760 at the start."""
-    return papers_tddl(size, seed, checkpoint, preset="paper-cnn", unlabeled_weight=mu)
 
 
 def full_cnn(size, seed, checkpoint, *, equal_steps):
@@ -114,7 +109,7 @@ class SelfTraining:
     Both see shifted images while their networks are trained, and have no joint steps.
     """
 
-    def __init__(self, size, seed, checkpoint, *, threshold=0.9, epochs=5):
+    def __init__(self, size, seed, checkpoint, *, threshold, epochs):
         self.size = size
         self.seed = seed
         self.threshold = threshold
@@ -136,12 +131,12 @@ class SelfTraining:
         return recommended(self.size, self.seed, None, features=network, max_iter=1)
 
 
-def support_vectors(size, seed, checkpoint, *, C=3):
+def support_vectors(size, seed, checkpoint, *, C):
     """With scikit-learn's own gamma."""
     return SVC(C=C)
 
 
-def perceptron(size, seed, checkpoint, *, scale=28, alpha=1e-3):
+def perceptron(size, seed, checkpoint, *, scale, alpha):
     """Two hidden layers; of few samples for longer. `scale` is that of the images."""
     epochs = 300 if size == "1k" else 30
     return make_pipeline(
@@ -150,7 +145,7 @@ def perceptron(size, seed, checkpoint, *, scale=28, alpha=1e-3):
     )
 
 
-def sklearn_dictionary(size, seed, checkpoint, *, alpha=0.1, C=100):
+def sklearn_dictionary(size, seed, checkpoint, *, alpha, C):
     """A dictionary without labels, and a linear classifier on its codes."""
     dictionary = MiniBatchDictionaryLearning(
         400, alpha=alpha, transform_algorithm="lasso_lars", transform_alpha=alpha, random_state=seed
@@ -163,38 +158,6 @@ def dictlearn(size, seed, checkpoint, *, name, **parameters):
     from dictlearn import classification
 
     return getattr(classification, name)(random_state=seed, **parameters)
-
-
-def src(*where, n_nonzero_coefs=5):
-    """Sparse representation over the samples themselves."""
-    return dictlearn(*where, name="SRCClassifier", n_nonzero_coefs=n_nonzero_coefs)
-
-
-def dpl(*where, n_components=20):
-    """Pairs of a dictionary and a projection, for each class."""
-    return dictlearn(*where, name="DPLClassifier", n_components=n_components, max_iter=30)
-
-
-def lcdl(*where, n_components=40, n_nonzero_coefs=1):
-    """Label-consistent dictionaries."""
-    return dictlearn(
-        *where,
-        name="LCDLClassifier",
-        n_components=n_components,
-        init_method="trained",
-        n_nonzero_coefs=n_nonzero_coefs,
-    )
-
-
-def ddl(*where, n_components=400, n_nonzero_coefs=1):
-    """Discriminative dictionary learning."""
-    return dictlearn(
-        *where,
-        name="DDLClassifier",
-        n_components=n_components,
-        init_method="trained",
-        n_nonzero_coefs=n_nonzero_coefs,
-    )
 
 
 SYSTEMS = {
@@ -224,57 +187,71 @@ SYSTEMS = {
     ),
     "cnn-unlabelled": System(
         "TDDL-CNN and 59K unlabelled",
-        semi_supervised,
+        partial(papers_tddl, preset="paper-cnn", unlabeled_weight=1e-2),
         paper={"1k": 0.935},
         sizes=("1k",),
         unlabelled=True,
-        choices={"mu": (1e-3, 1e-2, 1e-1)},
+        choices={"unlabeled_weight": (1e-3, 1e-2, 1e-1)},
     ),
     "recommended": System("skddl, recommended", recommended),
     "its-network": System("the network under it, alone", its_network),
     "self-training": System(
         "skddl, self-training with 59K unlabelled, shifted images",
-        SelfTraining,
+        partial(SelfTraining, threshold=0.9, epochs=5),
         sizes=("1k",),
         unlabelled=True,
         choices={"epochs": (3, 5), "threshold": (0.7, 0.9)},
     ),
-    "svm": System("scikit-learn: RBF SVM", support_vectors, choices={"C": (1, 3, 10)}),
+    "svm": System(
+        "scikit-learn: RBF SVM", partial(support_vectors, C=3), choices={"C": (1, 3, 10)}
+    ),
     "mlp": System(
         "scikit-learn: MLP",
-        perceptron,
+        partial(perceptron, scale=28, alpha=1e-3),
         choices={"scale": (1, 28), "alpha": (1e-4, 1e-3, 1e-2)},
     ),
     "sklearn-dictionary": System(
         "scikit-learn: dictionary learning, logistic regression",
-        sklearn_dictionary,
+        partial(sklearn_dictionary, alpha=0.1, C=100),
         sizes=("1k",),
         choices={"alpha": (0.05, 0.1, 0.2), "C": (1, 10, 100)},
     ),
     "src": System(
         "dictlearn: SRC",
-        src,
+        partial(dictlearn, name="SRCClassifier", n_nonzero_coefs=5),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_nonzero_coefs": (3, 5, 10, 20)},
     ),
     "dpl": System(
         "dictlearn: DPL",
-        dpl,
+        partial(dictlearn, name="DPLClassifier", n_components=20, max_iter=30),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_components": (10, 20, 30, 50)},
     ),
     "lcdl": System(
         "dictlearn: LCDL",
-        lcdl,
+        partial(
+            dictlearn,
+            name="LCDLClassifier",
+            init_method="trained",
+            n_components=40,
+            n_nonzero_coefs=1,
+        ),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_nonzero_coefs": (1, 2, 5), "n_components": (20, 40)},
     ),
     "ddl": System(
         "dictlearn: DDL",
-        ddl,
+        partial(
+            dictlearn,
+            name="DDLClassifier",
+            init_method="trained",
+            n_components=400,
+            n_nonzero_coefs=1,
+        ),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_nonzero_coefs": (1, 2, 5), "n_components": (200, 400)},

@@ -10,7 +10,6 @@ and not computed again.
 """
 
 import argparse
-import inspect
 import warnings
 from pathlib import Path
 
@@ -61,16 +60,11 @@ def main():
                 asked = {"system": name, "parameter": parameter, "value": value}
                 accuracy = [r["accuracy"] for r in results.runs if asked.items() <= r.items()]
                 if accuracy:
-                    chosen = default_of(system.make, parameter) == value
+                    chosen = system.make.keywords[parameter] == value
                     print(
                         f"| {system.label} | {parameter} | {value:g}{', chosen' * chosen} "
                         f"| {np.mean(accuracy):.4f} | {len(accuracy)} |"
                     )
-
-
-def default_of(function, parameter):
-    """Value that a parameter has unless the caller says otherwise."""
-    return inspect.signature(function).parameters[parameter].default
 
 
 if __name__ == "__main__":

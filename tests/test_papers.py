@@ -153,14 +153,13 @@ def test_a_cell_that_was_cut_goes_on_where_it_stopped(
 def test_every_system_of_table_1_of_paper_1_can_be_made(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     systems = importlib.import_module("_mnist_systems").SYSTEMS
-    default_of = importlib.import_module("choose_mnist").default_of
     for system in systems.values():
         if system.label.startswith("dictlearn"):
             pytest.importorskip("dictlearn")
         for size in system.sizes:
             assert hasattr(system.make(size, 3, None), "fit")
         for parameter, values in system.choices.items():
-            assert default_of(system.make, parameter) in values
+            assert system.make.keywords[parameter] in values
             for value in values:
                 system.make("1k", 3, None, **{parameter: value})
 
