@@ -1,6 +1,5 @@
 """What table1_mnist.py compares: each system as a function of its seed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,7 +29,7 @@ class System:
     Attributes
     ----------
     label : str
-    make : callable
+    make : partial
         Takes the size of the training set ("1k", "60k"), the seed, where the fit may keep a
         checkpoint, and other values of `choices` than those that were chosen.
     paper : dict
@@ -49,7 +48,7 @@ class System:
     """
 
     label: str
-    make: Callable[..., Any]
+    make: partial[Any]
     paper: dict[str, float] = field(default_factory=dict)
     sizes: tuple[str, ...] = ("1k", "60k")
     raw_pixels: bool = False
@@ -193,8 +192,8 @@ SYSTEMS = {
         unlabelled=True,
         choices={"unlabeled_weight": (1e-3, 1e-2, 1e-1)},
     ),
-    "recommended": System("skddl, recommended", recommended),
-    "its-network": System("the network under it, alone", its_network),
+    "recommended": System("skddl, recommended", partial(recommended)),
+    "its-network": System("the network under it, alone", partial(its_network)),
     "self-training": System(
         "skddl, self-training with 59K unlabelled, shifted images",
         partial(SelfTraining, threshold=0.9, epochs=5),
