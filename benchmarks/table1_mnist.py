@@ -1,6 +1,6 @@
 """Table I of paper 1 on MNIST, by the paper's own recipes, and what a user would take instead.
 
-    python benchmarks/table1_mnist.py                   # everything: a day on two cores
+    python benchmarks/table1_mnist.py                   # everything: many hours
     python benchmarks/table1_mnist.py --sizes 1k --systems lin recommended --subsets 2
 
 dictlearn's classifiers need its package: ``python -m pip install '.[bench]'``. Every finished fit
