@@ -96,9 +96,11 @@ def recommended(size, seed, checkpoint, **changes):
 
 
 def its_network(size, seed, checkpoint):
-    """The network whose features the recommended classifier starts from."""
+    """The very network whose features the recommended classifier of this seed starts from."""
     return recommended_network(N_LABELLED[size]).set_params(
-        image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed
+        image_shape=IMAGE_SHAPE,
+        checkpoint=checkpoint,
+        random_state=np.random.RandomState(seed).randint(2**31),
     )
 
 
