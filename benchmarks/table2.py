@@ -46,7 +46,11 @@ DDL_9: dict[str, Any] = {
 }
 PAPER_SECONDS = {"DDL": ("0.35M", 0.2784, 9.40e-2), "DeTraMe-Net 12": ("2.4M", 0.1605, 3.52e-4)}
 # The small comparison: layers of PlainNet 3, a sixth as wide, and rates to choose from.
-RATES = {"DDL": (5e-4, 2e-3, 8e-3), "DDL, all codes": (5e-4, 2e-3, 8e-3), "DeTraMe": (0.03, 0.1)}
+RATES = {
+    "DDL": (0.002, 0.008, 0.03, 0.1),
+    "DDL, all codes": (0.002, 0.008, 0.03, 0.1),
+    "DeTraMe": (0.03, 0.1, 0.3),
+}
 N_VALIDATION = 5000
 
 
@@ -152,16 +156,15 @@ def make_small(name, n_steps, rate, seed):
     )
 
 
-def steps_within(name, seconds, X, y):
-    """As many steps as a fit can take in so many seconds, the start included."""
-    few, more = 20, 60
-    taken = []
-    for n_steps in (few, more):
+def steps_within(name, rate, seconds, X, y):
+    """As many steps as a fit takes in so many seconds, the start included."""
+    n_steps = 40
+    # How long a step takes changes with the codes: the second estimate is from a longer fit.
+    for _ in range(2):
         start = time.perf_counter()
-        make_small(name, n_steps, RATES[name][0], 0).fit(X, y)
-        taken.append(time.perf_counter() - start)
-    per_step = (taken[1] - taken[0]) / (more - few)
-    return max(1, int((seconds - taken[0]) / per_step) + few)
+        make_small(name, n_steps, rate, 0).fit(X, y)
+        n_steps = max(1, round(n_steps * seconds / (time.perf_counter() - start)))
+    return n_steps
 
 
 def compare_small(arguments):
@@ -172,14 +175,12 @@ def compare_small(arguments):
     unseen = held_out(y, FIRST_SEED_OF_CHOICE, N_VALIDATION)
     results = []
     for name, rates in RATES.items():
-        n_steps = steps_within(name, arguments.budget, X[chosen_by], y[chosen_by])
-        scores = [
-            make_small(name, n_steps, rate, 0)
-            .fit(X[chosen_by], y[chosen_by])
-            .score(X[unseen], y[unseen])
-            for rate in rates
-        ]
-        rate = rates[int(np.argmax(scores))]
+        trials = []
+        for rate in rates:
+            n_steps = steps_within(name, rate, arguments.budget, X[chosen_by], y[chosen_by])
+            classifier = make_small(name, n_steps, rate, 0).fit(X[chosen_by], y[chosen_by])
+            trials.append((classifier.score(X[unseen], y[unseen]), rate, n_steps))
+        _, rate, n_steps = max(trials)
         for seed in range(arguments.seeds):
             rows = subset(y, seed)
             classifier = make_small(name, n_steps, rate, seed)
