@@ -158,13 +158,18 @@ def make_small(name, n_steps, rate, seed):
 
 def steps_within(name, rate, seconds, X, y):
     """As many steps as a fit takes in so many seconds, the start included."""
-    n_steps = 40
-    # How long a step takes changes with the codes: the second estimate is from a longer fit.
-    for _ in range(2):
+
+    def fit_seconds(n_steps):
         start = time.perf_counter()
         make_small(name, n_steps, rate, 0).fit(X, y)
-        n_steps = max(1, round(n_steps * seconds / (time.perf_counter() - start)))
-    return n_steps
+        return time.perf_counter() - start
+
+    few = 40
+    seconds_of_few = fit_seconds(few)
+    more = few + max(few, round(few * (seconds / seconds_of_few - 1)))
+    seconds_of_more = fit_seconds(more)
+    per_step = (seconds_of_more - seconds_of_few) / (more - few)
+    return max(1, more + round((seconds - seconds_of_more) / per_step))
 
 
 def compare_small(arguments):

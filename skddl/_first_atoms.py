@@ -13,6 +13,8 @@ from .sparse_coding._problem import ElasticNetProblem
 # lambda1="auto", as a share of the mean norm of the samples: within a quarter of both of paper 1's
 # settings (0.8 at norms of 14, 4 at norms of 67 to 92).
 _AUTO_LAMBDA1 = 0.05
+# 1 - cosine of samples that differ by little more than rounding.
+_ALIKE = 1e-5
 
 
 def auto_lambda1(X: NDArray[Any]) -> float:
@@ -39,12 +41,27 @@ def warn_of_zero_codes(
 
 
 def draw_atoms(X: NDArray[Any], n_atoms: int, rng: np.random.RandomState) -> NDArray[Any]:
-    """Samples scaled to unit norm; random directions where there are not enough that are not 0."""
+    """Samples scaled to unit norm; random directions where there are not enough that are not 0.
+
+    Of samples in one direction, as the empty patches of images are, one is taken unless there are
+    too few others: equal atoms would share their codes, and stay equal.
+    """
     norms = _norms(X)
-    drawn = rng.permutation(np.flatnonzero(norms > 0))[:n_atoms]
-    directions = rng.standard_normal((n_atoms - len(drawn), X.shape[1])).astype(X.dtype)
+    order = rng.permutation(np.flatnonzero(norms > 0))
+    atoms, repeated = np.empty((0, X.shape[1]), X.dtype), []
+    size = max(n_atoms, 256)
+    for start in range(0, len(order), size):
+        drawn = order[start : start + size]
+        atoms = np.concatenate([atoms, (X[drawn] / norms[drawn, None]).astype(X.dtype)])
+        again = np.triu(atoms @ atoms.T > 1 - _ALIKE, 1).any(axis=0)
+        repeated.append(atoms[again])
+        atoms = atoms[~again]
+        if len(atoms) >= n_atoms:
+            break
+    atoms = np.concatenate([atoms, *repeated])[:n_atoms]
+    directions = rng.standard_normal((n_atoms - len(atoms), X.shape[1])).astype(X.dtype)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.concatenate([(X[drawn] / norms[drawn, None]).astype(X.dtype), directions])
+    return np.concatenate([atoms, directions])
 
 
 def _norms(X: NDArray[Any]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl import OnlineDictionaryLearning, SampleNormalizer
-from skddl._first_atoms import auto_lambda1
+from skddl._first_atoms import auto_lambda1, draw_atoms
 from skddl.dictionary import class_dictionary
 from skddl.sparse_coding import _spams, sparse_encode
 
@@ -132,6 +132,23 @@ def test_unused_atoms_are_drawn_again_and_counted(digits, solver):
 
 def test_atoms_that_are_all_in_use_are_not_drawn_again(digits):
     assert learner().fit(digits[0]).n_redrawn_ == 0
+
+
+def test_first_atoms_are_distinct_where_most_samples_are_alike(digits):
+    X, _ = digits
+    # As among the patches of images whose background is empty.
+    scale = np.random.default_rng(0).uniform(0.5, 2, (6000, 1))
+    X = np.concatenate([scale * X[:1], X[1:100]]).astype(np.float32)
+    atoms = draw_atoms(X, 40, np.random.RandomState(0))
+    assert np.triu(atoms @ atoms.T, 1).max() < 1 - 1e-5
+    np.testing.assert_allclose(np.linalg.norm(atoms, axis=1), 1, rtol=1e-5)
+
+
+def test_first_atoms_are_repeated_only_where_there_are_too_few_samples(digits):
+    X = np.repeat(digits[0][:3], 100, axis=0)
+    atoms = draw_atoms(X, 5, np.random.RandomState(0))
+    assert len(np.unique(atoms[:3], axis=0)) == 3
+    assert len(np.unique(atoms, axis=0)) == 3
 
 
 def test_init_is_where_learning_starts(digits):
