@@ -68,12 +68,6 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
         "learning_rate": 2e-3,
         "max_iter": 1000,
     },
-    "no training before; joint steps by Adam, 0.0005 throughout": {
-        "features": untrained,
-        "learning_rate": 5e-4,
-        "t0": 1000,
-        "max_iter": 1000,
-    },
     "network trained for 3,000 steps": {"features": network(max_epochs=150)},
     "network twice as wide": {"features": network(width=2.0)},
     "network without batch norms": {"features": network(batch_norm=False)},
