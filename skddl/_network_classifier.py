@@ -178,7 +178,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         ).to(data.samples.dtype)
         self._training = TrainingState()
 
-    def fit_inside(self, data: TrainingData) -> None:
+    def _fit_inside(self, data: TrainingData) -> None:
         """A `fit` within that of another estimator, which has validated the samples."""
         self._validate_params()
         self._image_shape = data.input_shape if len(data.input_shape) == 3 else None

@@ -43,5 +43,5 @@ def pretrained_features(
     )
     targets = data.targets
     role = np.where(targets.role == LABELLED, LABELLED, LEFT_OUT)
-    network.fit_inside(replace(data, targets=replace(targets, role=role)))
+    network._fit_inside(replace(data, targets=replace(targets, role=role)))
     return network.module_.features

@@ -94,11 +94,12 @@ def first_dictionary(
     Warns if they leave every code zero.
     """
     if init == "samples":
-        atoms = draw_atoms(inputs, n_components, rng)
-        warn_of_zero_codes(problem, inputs, atoms)
-        return atoms, 0
-    odl = OnlineDictionaryLearning(n_components, **vars(problem), random_state=rng).fit(inputs)
-    return odl.components_, odl.n_redrawn_
+        atoms, n_redrawn = draw_atoms(inputs, n_components, rng), 0
+    else:
+        odl = OnlineDictionaryLearning(n_components, **vars(problem))._fit_inside(inputs, rng)
+        atoms, n_redrawn = odl.components_, odl.n_redrawn_
+    warn_of_zero_codes(problem, inputs, atoms)
+    return atoms, n_redrawn
 
 
 def fit_first_output_(

@@ -71,6 +71,15 @@ def describe_layers(
             )
         columns.append(values)
     layers = [Layer(*values) for values in zip(*columns, strict=True)]
+    dense = [layer for layer in layers if layer.patch_size is None]
+    for name, parameter, default in (("stride", stride, 1), ("padding", padding, 0)):
+        # One value for all is that of the layers with patches, if there are any.
+        is_for_dense = isinstance(parameter, tuple | list) or len(dense) == len(layers)
+        if is_for_dense and any(getattr(layer, name) != default for layer in dense):
+            raise ValueError(
+                f"{name}={parameter!r} is for layers with patches, and one of these is dense: pass "
+                f"patch_size, or {default} for dense layers."
+            )
     for below, above in pairwise(layers):
         if below.patch_size is None and above.patch_size is not None:
             raise ValueError(

@@ -245,9 +245,11 @@ class SupervisedEstimator(TorchEstimator):
             )
         sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
         n_iter = self._count_iterations(sampler.n_batches) if whole_fit else sampler.n_batches
-        extra = None
+        unlabelled_sampler = None
         if len(unlabelled):
-            extra = BatchSampler(len(unlabelled), self.batch_size, seed, state.iteration)
+            unlabelled_sampler = BatchSampler(
+                len(unlabelled), self.batch_size, rng.randint(2**31), state.iteration
+            )
 
         loss_of_batch = self._make_loss()
         values = torch.from_numpy(targets.values).to(device)
@@ -260,7 +262,9 @@ class SupervisedEstimator(TorchEstimator):
                 x=data.samples[rows],
                 y=values[on_device],
                 sample_weight=sample_weight[on_device],
-                unlabelled=data.samples[unlabelled[extra.batch(step)]] if extra else None,
+                unlabelled=data.samples[unlabelled[unlabelled_sampler.batch(step)]]
+                if unlabelled_sampler
+                else None,
             )
             return loss_of_batch(batch)
 

@@ -160,6 +160,10 @@ class TrainingData:
             raise ValueError(
                 f"validation_fraction={fraction} cannot be held out: {error}"
             ) from error
+        if len(rows) < 2 and not targets.of_classes:
+            raise ValueError(
+                f"validation_fraction={fraction} holds out a single sample, which has no R^2."
+            )
         role = targets.role.copy()
         role[rows] = LEFT_OUT
         return replace(self, targets=replace(targets, role=role), held_out=np.sort(rows))

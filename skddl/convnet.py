@@ -87,8 +87,11 @@ class ConvNetClassifier(NetworkClassifier):
         Whether to hold out `validation_fraction` of the samples, stop when the accuracy on them
         has not improved by `tol` for `n_iter_no_change` epochs, and keep the best state.
     validation_fraction : float, default=0.1
+        Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10
+        How many epochs may go by without a better score.
     tol : float, default=1e-4
+        By how much a score must be better to count as such.
     warm_start : bool, default=False
         Whether `fit` goes on from the present model, for `max_epochs` more epochs and a schedule
         of their own. What its network is made of must then stay the same.

@@ -44,9 +44,9 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         layer is dense, and codes all that is below it at once. Above a dense layer there are only
         dense ones.
     stride : int or sequence of int, default=1
-        Distance of neighbouring patches, of each layer.
+        Distance of neighbouring patches, of each layer that has them.
     padding : int or sequence of int, default=0
-        Zeros around the maps, of each layer.
+        Zeros around the maps, of each layer that has patches.
     global_pooling : bool, default=False
         Whether the codes of the last layer with patches are averaged over the image. Otherwise
         what is above it gets them all.
@@ -54,14 +54,14 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         Shape of the images whose pixels are the columns of `X`. Images given as (n, C, H, W)
         bring their shape along.
     lambda1 : "auto", float or sequence of these, default="auto"
-        Weight of the l1 norm of the codes, > 0, of each layer. "auto": 0.05 times the mean norm of
-        the layer's initial inputs.
+        Weight of the l1 norm of the codes, > 0, of each layer, for inputs that have been scaled as
+        the notes say. "auto": 0.05 times the mean norm of these at the start.
     lambda2 : float, default=0.01
         Weight of half the squared l2 norm of the codes.
     positive : bool, default=True
         Whether the codes are constrained to be non-negative.
     nu1 : float, default=1e-3
-        Weight of half the squared norm of W.
+        Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     learning_rate : float, default=0.002
         rho; the learning rate of iteration t is ``min(rho, rho t0/t)``, as in Algorithm 1 of paper
         1.
@@ -80,8 +80,11 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
         state.
     validation_fraction : float, default=0.1
+        Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10
+        How many passes over the data may go by without a better score.
     tol : float, default=1e-4
+        By how much a score must be better to count as such.
     warm_start : bool, default=False
         Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
         network is made of must then stay the same.

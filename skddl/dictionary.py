@@ -250,6 +250,13 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             self, as_array(X), dtype=[np.float64, np.float32], order="C", reset=reset
         )
 
+    def _fit_inside(self, X: NDArray[Any], rng: np.random.RandomState) -> Self:
+        """`fit` as a part of another's: without warnings, and Ctrl-C ends that one, too."""
+        self._validate_params()
+        self._start(X, rng)
+        self._learn(X, rng)
+        return self
+
     def _learn(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """All of `fit` that comes after the start."""
         engine = self._engine()
@@ -425,10 +432,7 @@ def class_dictionary(
         odl = OnlineDictionaryLearning(
             int(size), lambda1=lambda1, lambda2=lambda2, max_iter=100, solver=solver
         )
-        odl._validate_params()
-        odl._start(samples[block], rng)
-        odl._learn(samples[block], rng)
-        learned.append(odl)
+        learned.append(odl._fit_inside(samples[block], rng))
     dictionary = np.concatenate([odl.components_ for odl in learned])
     return dictionary, sum(odl.n_redrawn_ for odl in learned)
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from scipy.special import log_expit
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
 from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
@@ -77,9 +78,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
     nu1 : float, default=1e-3
-        Weight of half the squared norm of W.
+        Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
-        Weight of half the squared norm of the parameters of the features.
+        Weight of half the squared norm of the parameters of the features, likewise.
     learning_rate : float, default=0.05
         rho of Algorithm 1.
     t0 : float, default=None
@@ -108,8 +109,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
         state.
     validation_fraction : float, default=0.1
+        Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10
+        How many passes over the data may go by without a better score.
     tol : float, default=1e-4
+        By how much a score must be better to count as such.
     warm_start : bool, default=False
         Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
         network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same.
@@ -370,10 +374,12 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
         It is for the dictionary: features would be drawn to zero, where all is represented well.
         """
-        code = self.module_.code
+        features_of, code = self.module_.features, self.module_.code
+        features_of.eval()  # as they are: neither dropout nor the statistics of a batch norm
         with torch.no_grad():
-            features = self.module_.features(x)
+            features = features_of(x)
             codes = code(features)
+        features_of.train()
         return code.problem.objective(features, code.dictionary, codes).mean()
 
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
@@ -428,9 +434,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
     nu1 : float, default=1e-3
-        Weight of half the squared norm of W.
+        Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
-        Weight of half the squared norm of the parameters of the features.
+        Weight of half the squared norm of the parameters of the features, likewise.
     learning_rate : float, default=0.001
         rho of Algorithm 1.
     t0 : float, default=None
@@ -446,8 +452,11 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
         state.
     validation_fraction : float, default=0.1
+        Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10
+        How many passes over the data may go by without a better score.
     tol : float, default=1e-4
+        By how much a score must be better to count as such.
     warm_start : bool, default=False
         Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
         network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same,
@@ -618,9 +627,11 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         return Targets.of(values, role, sample_weight, values.shape[1], of_fit=of_fit)
 
     def _validation_score(self, data: TrainingData) -> float:
-        """R^2 of the samples held out, against the variance of all targets: theirs may be zero."""
-        errors = data.targets.values[data.held_out] - self._outputs_held_out(data)
-        return float(1 - np.square(errors).mean())
+        """R^2 of the samples held out."""
+        outputs = self._outputs_held_out(data).astype(np.float64)
+        if not np.isfinite(outputs).all():
+            return -np.inf
+        return float(r2_score(data.targets.values[data.held_out], outputs))
 
     @property
     def _advice(self) -> str:

@@ -7,7 +7,12 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from skddl import TaskDrivenDictionaryClassifier
+from skddl import (
+    DeepDictionaryClassifier,
+    OnlineDictionaryLearning,
+    TaskDrivenDictionaryClassifier,
+    TaskDrivenDictionaryRegressor,
+)
 from tests.data import assert_same_model, model_state, small_digits
 
 from .data import quick, small_net
@@ -293,6 +298,24 @@ def test_interrupted_start_leaves_the_model_as_it_was(fitted):
     with pytest.raises(KeyboardInterrupt):
         fitted.fit(X, y)
     assert vars(fitted) == attributes
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TaskDrivenDictionaryClassifier(init="class-odl"),
+        TaskDrivenDictionaryClassifier(init="odl"),
+        TaskDrivenDictionaryRegressor(),
+        DeepDictionaryClassifier(),
+    ],
+)
+def test_interrupted_learning_of_the_first_dictionary_ends_the_fit(estimator, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OnlineDictionaryLearning, "_learn", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(X, y)
 
 
 def test_error_in_the_user_s_network_leaves_the_model_as_it_was(fitted):

@@ -45,7 +45,7 @@ def test_steps_are_those_of_algorithm_1():
         probabilities /= probabilities.sum(1, keepdims=True)
         error = (probabilities - one_hot) / 40
         grad_W = error.T @ codes + 0.3 * W
-        beta = np.zeros_like(codes)  # Eq. (12)
+        beta = np.zeros_like(codes)  # Algorithm 1
         for i, code in enumerate(codes):
             S = np.flatnonzero(code)
             gram = D[S] @ D[S].T + lambda2 * np.eye(len(S))

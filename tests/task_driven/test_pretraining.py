@@ -68,10 +68,15 @@ def test_networks_on_tables(estimator):
 def test_unlabelled_samples_do_not_train_the_network():
     marked = y.copy()
     marked[::2] = -1
-    parameters = {"features": network(), "image_shape": SHAPE, "max_iter": 1}
-    mixed = quick(unlabeled_weight=0.1, learning_rate=1e-30, **parameters).fit(X, marked)
+    parameters = {"features": network(), "image_shape": SHAPE, "max_iter": 1, "lambda1": 0.1}
+    # Their mean and scale are others, which batch norms must not notice.
+    samples = np.where(marked[:, None] == -1, 5 * X, X)
+    mixed = quick(unlabeled_weight=0.1, learning_rate=1e-30, **parameters).fit(samples, marked)
     labelled = quick(learning_rate=1e-30, **parameters).fit(X[1::2], y[1::2])
     assert_allclose(mixed.components_, labelled.components_, atol=1e-3)
+    expected = labelled.module_.features.state_dict()
+    for name, value in mixed.module_.features.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
 
 
 def test_as_part_of_scikit_learn():
