@@ -16,8 +16,17 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "paper"), [("lin", 0.898), ("cnn", 0.928)])
-def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, method, paper):
+@pytest.mark.parametrize(
+    ("method", "least"),
+    [
+        ("lin", 0.898),  # the paper's numbers, but for what we recommend
+        ("cnn", 0.928),
+        ("cnn-unlabelled", 0.935),
+        ("full-cnn", 0.917),
+        ("recommended", 0.970),
+    ],
+)
+def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, method, least):
     path = tmp_path / "table1.json"
     command = [
         *(sys.executable, str(BENCHMARKS / "table1_mnist.py"), "--data-home", str(mnist_home)),
@@ -25,8 +34,9 @@ def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, m
     ]
     subprocess.run(command, check=True, capture_output=True)
     (run,) = json.loads(path.read_text())["runs"]
-    assert run["accuracy"] >= paper
-    assert 25 <= run["n_nonzero"] <= 35  # as the paper says
+    assert run["accuracy"] >= least
+    if method in ("lin", "cnn"):
+        assert 25 <= run["n_nonzero"] <= 35  # as the paper says
     written = path.stat().st_mtime_ns
     subprocess.run(command, check=True, capture_output=True)  # finds nothing left to do
     assert path.stat().st_mtime_ns == written
@@ -254,3 +264,27 @@ def test_table_2_of_paper_2_on_a_few_images(tmp_path, run_script):
     assert round(sizes["DeTraMe-Net 9"] / 1e6, 1) == 3.0
     assert "| DeTraMe-Net 12, paper | 2.4M | 0.1605 | 3.52e-04 |" in printed
     assert printed.count("not run") == 4
+
+
+@pytest.mark.slow
+def test_table_2_of_paper_2_with_a_small_deep_dictionary(
+    tmp_path, mnist_home, run_script, monkeypatch
+):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    table2 = importlib.import_module("table2")
+    monkeypatch.setattr(table2, "NETWORKS", {"ReLU 9": (9, "relu", 0.1)})
+    two_layers = {"n_components": (8, 8), "patch_size": 3, "stride": 4, "global_pooling": True}
+    monkeypatch.setattr(table2, "DDL_9", two_layers)
+    monkeypatch.setattr(table2, "RATES", {"DDL": (0.03,), "DeTraMe": (0.1,)})
+    path = tmp_path / "table2.json"
+    run_script(
+        "table2",
+        *("--images", 10, "--ddl-images", 2, "--repeats", 1, "--device", "cpu", "--budget", 20),
+        *("--seeds", 1, "--table1", tmp_path / "none.json", "--output", path),
+        *("--data-home", mnist_home),
+    )
+    found = json.loads(path.read_text())
+    assert [row["network"] for row in found["networks"]] == ["ReLU 9", "DDL 9"]
+    assert [row["network"] for row in found["small"]] == ["DDL", "DeTraMe"]
+    for row in found["small"]:
+        assert row["accuracy"] > 0.3  # chance is 0.1

@@ -174,12 +174,10 @@ def test_learned_measurements_beat_random_ones_at_reconstructing_patches():
     image = load_sample_image("china.jpg").mean(axis=2) / 255
     patches = extract_patches_2d(image, (8, 8), max_patches=4000, random_state=0).reshape(-1, 64)
     patches -= patches.mean(axis=1, keepdims=True)
+    patches /= np.linalg.norm(patches, axis=1).mean()  # samples of another norm would be scaled
     train, test = patches[:3000], patches[3000:]
-    errors = {}
-    for name, features in {
-        "learned": "linear",
-        "random": lambda input_shape: RandomMeasurements(input_shape[0], 16),
-    }.items():
+
+    def error(features, seed):
         model = TaskDrivenDictionaryRegressor(
             128,
             features=features,
@@ -189,7 +187,10 @@ def test_learned_measurements_beat_random_ones_at_reconstructing_patches():
             learning_rate=0.01,
             max_iter=500,
             t0=500,
-            random_state=0,
+            random_state=seed,
         ).fit(train, train)
-        errors[name] = ((model.predict(test) - test) ** 2).mean() / test.var()
-    assert errors["learned"] < 0.8 * errors["random"]
+        return ((model.predict(test) - test) ** 2).mean() / test.var()
+
+    learned = [error("linear", seed) for seed in range(2)]
+    random = [error(lambda shape: RandomMeasurements(shape[0], 16), seed) for seed in range(2)]
+    assert max(learned) < 0.85 * min(random)
