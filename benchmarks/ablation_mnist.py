@@ -51,10 +51,14 @@ def lenet(**changes):
 
 FEW_LABELS: dict[str, dict[str, Any]] = {
     "recommended": {},
-    "without the joint steps (one is the least)": {"max_iter": 1},
+    "500 joint steps": {"max_iter": 500},
     "2,000 joint steps": {"max_iter": 2000},
-    "joint steps by Adam, 10 times the rate": {"learning_rate": 1e-3},
-    "joint steps by SGD, rho = 0.05": {"optimizer": "sgd", "learning_rate": 0.05},
+    "500 joint steps, 10 times the rate": {"max_iter": 500, "learning_rate": 1e-3},
+    "500 joint steps by SGD, rho = 0.05": {
+        "max_iter": 500,
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+    },
     "lambda2 = 0": {"lambda2": 0.0},
     "lambda2 = 1": {"lambda2": 1.0},
     "lambda1 = 0.9, half of what it is": {"lambda1": 0.9},
@@ -63,7 +67,7 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
     "80 atoms per class": {"n_components": 800},
     "dictionary of all classes together": {"init": "odl"},
     "nu1 = 0.1, as in the paper": {"nu1": 0.1},
-    "no training before; joint steps by Adam, 0.002": {
+    "no training before, 1,000 joint steps": {
         "features": untrained,
         "learning_rate": 2e-3,
         "max_iter": 1000,
