@@ -66,6 +66,7 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
     "20 atoms per class": {"n_components": 200},
     "80 atoms per class": {"n_components": 800},
     "dictionary of all classes together": {"init": "odl"},
+    "nu1 = 0.01": {"nu1": 0.01},
     "nu1 = 0.1, as in the paper": {"nu1": 0.1},
     "no training before, 1,000 joint steps": {
         "features": untrained,
