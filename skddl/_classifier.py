@@ -150,7 +150,8 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
     ) -> Targets:
         unlabelled = self._find_unlabelled(y)
-        check_classification_targets(y)
+        if not unlabelled.all():
+            check_classification_targets(y[~unlabelled])
         # A first call of partial_fit may know of classes that it does not see.
         self.classes_, targets = encode_labels(
             y,
@@ -163,13 +164,13 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         return targets
 
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which samples have no label."""
+        """Which labels are marks of samples that have none."""
         return np.zeros(len(y), dtype=bool)
 
     def _labelled_classes(self, classes: ArrayLike) -> NDArray[Any]:
         """`classes` sorted, without what marks samples that have no label."""
-        unique = np.unique(np.asarray(classes))
-        return unique[~self._find_unlabelled(unique)]
+        labels = np.asarray(classes)
+        return np.unique(labels[~self._find_unlabelled(labels)])
 
     def _validation_score(self, data: TrainingData) -> float:
         """Share of the samples held out that the network in training gets right."""

@@ -13,6 +13,8 @@ from .sparse_coding._problem import ElasticNetProblem
 # lambda1="auto", as a share of the mean norm of the samples: within a quarter of both of paper 1's
 # settings (0.8 at norms of 14, 4 at norms of 67 to 92).
 _AUTO_LAMBDA1 = 0.05
+# Mean norm below which a warning is due: codes get so small that nu1 would decide everything.
+_SMALL_NORM = 2**-2.5
 # 1 - cosine of samples that differ by little more than rounding.
 _ALIKE = 1e-5
 
@@ -20,8 +22,23 @@ _ALIKE = 1e-5
 def auto_lambda1(X: NDArray[Any]) -> float:
     """The meaning of ``lambda1="auto"`` for samples (or features) `X`."""
     mean_norm = float(_norms(X).mean())
+    if mean_norm == np.inf:
+        raise ValueError("The squared norms of the samples are beyond float64: scale the samples.")
     # Samples that are all zero have no scale; any weight codes them.
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
+
+
+def warn_of_small_norms(X: NDArray[Any]) -> None:
+    """If what is to be coded for a linear output is small, warn that nu1 holds its weights back."""
+    mean_norm = float(_norms(X).mean())
+    if 0 < mean_norm < _SMALL_NORM:
+        warnings.warn(
+            f"What is coded has a mean norm of {mean_norm:.2g}. Codes as small as that need large "
+            "weights W, which nu1 holds back: scale the samples, for example with "
+            "SampleNormalizer, or lower nu1.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def warn_of_zero_codes(

@@ -98,7 +98,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
         call of `fit` that goes on by `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random; the global generators stay as they are.
+        Determines all that is random; None: numpy's global generator. That of torch stays as it is.
     verbose : int, default=0
         Whether to show a progress bar.
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="adam"

@@ -120,7 +120,7 @@ class DeTraMeClassifier(NetworkClassifier):
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
         call of `fit` that goes on by `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random. numpy's global generator is not used; torch's is seeded where
+        Determines all that is random; None: numpy's global generator. That of torch is seeded where
         a module draws from it (initial weights, dropout, augmentation) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.

@@ -101,7 +101,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     unlabeled_weight : float, default=0.0
         mu of the semi-supervised objective ``(1 - mu) E[l_s] + mu E[l_u]`` (paper 1, section V),
         l_u being the coding objective itself, from which the dictionary learns. If positive,
-        samples with ``y == -1`` are unlabelled; at 0, -1 is a class like any other.
+        samples with ``y == -1`` are unlabelled, which strings can hold in an array of dtype
+        object; at 0, -1 is a class like any other.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss.
     early_stopping : bool, default=False
@@ -128,7 +129,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         call of `fit` that goes on by `warm_start` needs a file of its own. A network that is
         trained first has one, too, whose name ends in ".features".
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random. numpy's global generator is not used; torch's is seeded where
+        Determines all that is random; None: numpy's global generator. That of torch is seeded where
         a module draws from it (initial weights, dropout) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.
@@ -383,15 +384,21 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         features_of.train()
         return code.problem.objective(features, code.dictionary, codes).mean()
 
+    def _encode_targets(
+        self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
+    ) -> Targets:
+        if self.unlabeled_weight > 0 and y.dtype.kind not in "ifO":
+            raise ValueError(
+                "With unlabeled_weight > 0 the samples without a label are marked by y == -1; "
+                f"y of dtype {y.dtype} cannot hold it. Encode the classes as signed integers, or "
+                "pass strings with dtype=object."
+            )
+        return super()._encode_targets(y, sample_weight, reset=reset, of_fit=of_fit)
+
     def _find_unlabelled(self, y: NDArray[Any]) -> NDArray[np.bool_]:
         if self.unlabeled_weight == 0:
             return super()._find_unlabelled(y)
-        if y.dtype.kind not in "if":
-            raise ValueError(
-                "With unlabeled_weight > 0 the samples without a label are marked by y == -1; "
-                f"y of dtype {y.dtype} cannot hold it. Encode the classes as signed integers."
-            )
-        return y == -1
+        return np.asarray(y == -1, dtype=bool)
 
     def _logits(self, X: ArrayLike) -> NDArray[Any]:
         scores = self._scores(X)
@@ -472,7 +479,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
         call of `fit` that goes on by `warm_start` needs a file of its own.
     random_state : int, RandomState instance or None, default=None
-        Determines all that is random. numpy's global generator is not used; torch's is seeded where
+        Determines all that is random; None: numpy's global generator. That of torch is seeded where
         a module draws from it (initial weights, dropout) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.

@@ -366,3 +366,8 @@ def test_threads_of_torch_are_left_alone(digits):
 def test_class_dictionary_refuses_bad_input(digits, labels, parameters, message):
     with pytest.raises(ValueError, match=message):
         class_dictionary(digits[0][:100], labels, **parameters)
+
+
+def test_samples_whose_squares_overflow(digits):
+    with pytest.raises(ValueError, match=r"beyond float64: scale the samples"):
+        OnlineDictionaryLearning(9).fit(1e300 * digits[0].astype(np.float64))

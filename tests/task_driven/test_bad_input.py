@@ -36,6 +36,14 @@ def assert_fails_and_changes_nothing(model, call, error, message):
     np.testing.assert_array_equal(model.predict_proba(X), probabilities)
 
 
+@pytest.mark.parametrize(
+    "estimator", [quick(features="identity", n_features_out=None), DeepDictionaryClassifier(9)]
+)
+def test_samples_so_small_that_nu1_decides_are_warned_of(estimator):
+    with pytest.warns(UserWarning, match=r"mean norm of 0\.01\. .* scale the samples"):
+        estimator.fit(0.01 * X / np.linalg.norm(X, axis=1).mean(), y)
+
+
 def with_entry(value):
     bad = X.copy()
     bad[7, 3] = value

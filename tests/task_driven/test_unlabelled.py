@@ -70,10 +70,21 @@ def test_without_unlabelled_samples_the_weight_has_no_effect():
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("labels", [np.array(["a", "b", "c"])[y], HALF.astype(object), y > 0])
+@pytest.mark.parametrize("labels", [np.array(["a", "b", "c"])[y], y > 0])
 def test_labels_that_cannot_mark_unlabelled_samples(method, labels):
     with pytest.raises(ValueError, match=r"y of dtype .* cannot hold it\. Encode"):
         getattr(semi_supervised(), method)(X, labels)
+
+
+def test_strings_beside_the_mark_in_an_array_of_objects():
+    names = np.array(["c", "a", "b"])
+    labels = np.where(HALF == -1, -1, names[y].astype(object))
+    model = semi_supervised().fit(X, labels)
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    assert model.score(X, names[y]) > 0.9
+    for classes in (names, np.array([-1, *names], dtype=object)):
+        model = semi_supervised().partial_fit(X[:9], labels[:9], classes=classes)
+        assert model.classes_.tolist() == ["a", "b", "c"]
 
 
 def test_minus_one_as_a_byte_is_no_mark():
