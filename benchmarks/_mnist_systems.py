@@ -91,7 +91,7 @@ def full_cnn(size, seed, checkpoint, *, equal_steps):
 def recommended(size, seed, checkpoint, **changes):
     """What the documentation recommends for images, and for thousands of them per class."""
     if size == "60k":
-        changes = {"n_components": 1600, **changes}
+        changes = {"n_components": 1600, "nu1": 1e-3, **changes}
     return TaskDrivenDictionaryClassifier.from_preset(
         "recommended", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed, **changes
     )
@@ -131,7 +131,7 @@ class SelfTraining:
         """The recommended classifier over a network that sees shifted images."""
         network = its_network(self.size, self.seed, None)
         network.set_params(augment="shift", max_epochs=epochs)
-        return recommended(self.size, self.seed, None, features=network)
+        return recommended(self.size, self.seed, None, features=network, nu1=1e-3)
 
 
 def support_vectors(size, seed, checkpoint, *, C):

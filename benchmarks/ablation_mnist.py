@@ -66,9 +66,10 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
     "20 atoms per class": {"n_components": 200},
     "80 atoms per class": {"n_components": 800},
     "dictionary of all classes together": {"init": "odl"},
-    "nu1 = 0.01": {"nu1": 0.01},
+    "nu1 = 0.001": {"nu1": 1e-3},
     "nu1 = 0.1, as in the paper": {"nu1": 0.1},
     "no training before, 1,000 joint steps": {
+        "nu1": 1e-3,
         "features": untrained,
         "learning_rate": 2e-3,
         "max_iter": 1000,

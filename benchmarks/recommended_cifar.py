@@ -25,10 +25,10 @@ IMAGE_SHAPE = (3, 32, 32)
 N_TRAIN, N_VALIDATION = 4000, 5000
 VARIANTS: dict[str, dict[str, Any]] = {
     "recommended": {},
-    "nu1 = 0.01": {"nu1": 0.01},
+    "nu1 = 0.001": {"nu1": 1e-3},
     "nu1 = 0.1": {"nu1": 0.1},
     "160 atoms per class": {"n_components": 1600},
-    "160 atoms per class, nu1 = 0.01": {"n_components": 1600, "nu1": 0.01},
+    "160 atoms per class, nu1 = 0.001": {"n_components": 1600, "nu1": 1e-3},
     "160 atoms per class, nu1 = 0.1": {"n_components": 1600, "nu1": 0.1},
 }
 

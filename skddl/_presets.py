@@ -19,10 +19,11 @@ _PAPER: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "paper-lin": _PAPER | {"features": "linear", "n_features_out": 196, "lambda1": 0.8},
     "paper-cnn": _PAPER | {"features": "lenet", "lambda1": 4.0},
-    # Chosen on training images of MNIST: benchmarks/ablation_mnist.py.
+    # Chosen on training images: benchmarks/ablation_mnist.py, benchmarks/recommended_cifar.py.
     "recommended": {
         "features": "convnet",
         "lambda2": 0.1,
+        "nu1": 0.01,
         "optimizer": "adam",
         "learning_rate": 1e-4,
         "max_iter": 1,  # the least: more gained nothing

@@ -293,7 +293,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         preset : {"recommended", "paper-lin", "paper-cnn"}
             "recommended": for images; the features are those of a small convolutional network that
             is trained first. There is one joint step, the least, since more gained nothing; a
-            larger `max_iter` has steps of Adam. With thousands of images per class, an
+            larger `max_iter` has steps of Adam. With hundreds of images per class or more, an
             `n_components` of 160 per class does better. "paper-lin", "paper-cnn": TDDL-LIN and
             TDDL-CNN as in section IV of paper 1, with the 1,000 iterations of its small training
             set; they expect samples of zero mean and unit norm.
@@ -316,7 +316,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         >>> TaskDrivenDictionaryClassifier.from_preset("recommended", image_shape=(1, 28, 28))
         TaskDrivenDictionaryClassifier(features='convnet', image_shape=(1, 28, 28),
                                        lambda2=0.1, learning_rate=0.0001, max_iter=1,
-                                       optimizer='adam')
+                                       nu1=0.01, optimizer='adam')
         """
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}.")
