@@ -26,6 +26,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "nu1": 0.01,
         "optimizer": "adam",
         "learning_rate": 1e-4,
-        "max_iter": 1,  # the least: more gained nothing
+        "max_iter": 1,  # the least: more gained next to nothing
     },
 }
