@@ -193,4 +193,5 @@ def test_learned_measurements_beat_random_ones_at_reconstructing_patches():
 
     learned = [error("linear", seed) for seed in range(2)]
     random = [error(lambda shape: RandomMeasurements(shape[0], 16), seed) for seed in range(2)]
-    assert max(learned) < 0.85 * min(random)
+    assert max(learned) < min(random)
+    assert np.mean(learned) < 0.8 * np.mean(random)
