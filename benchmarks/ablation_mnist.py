@@ -20,9 +20,14 @@ import numpy as np
 from _measure import Results
 from _mnist_data import FIRST_SEED_OF_CHOICE, held_out, load_normalized, subset
 from _mnist_systems import N_LABELLED, its_network, recommended
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from skddl import TaskDrivenDictionaryClassifier
 from skddl._pretraining import recommended_network
 from skddl.nn import ConvNet
 
@@ -103,6 +108,18 @@ MANY_LABELS: dict[str, dict[str, Any]] = {
 }
 VARIANTS = {"1k": FEW_LABELS, "60k": MANY_LABELS}
 ALONE = "the network alone"
+# Other classifiers on the features of that network. The first has the loss of the dictionary's, and
+# its penalty: what is gained by no more than fitting the last layer anew, without dropout.
+LOGISTIC, SVM = "logistic regression on its features", "RBF SVM on its features"
+OVER_NETWORK = (LOGISTIC, SVM)
+
+
+def over_network(name, network, nu1, n_samples):
+    """A classifier of scikit-learn on the features of a network that has been fitted."""
+    classifier = LogisticRegression(C=1 / (n_samples * nu1), max_iter=1000)
+    if name == SVM:
+        classifier = SVC(C=3)
+    return make_pipeline(FunctionTransformer(network.transform), classifier)
 
 
 def fit(model, X, y, average_last):
@@ -129,7 +146,7 @@ def run(name, model, X, y, rows, unseen, average_last=0):
         "fit_seconds": time.perf_counter() - begin,
         "accuracy": model.score(X[unseen], y[unseen]),
     }
-    if name != ALONE:
+    if isinstance(model, TaskDrivenDictionaryClassifier):
         codes = model.transform(X[unseen[:1000]])
         result["n_nonzero"] = float((codes != 0).sum(axis=1).mean())
     return result
@@ -169,40 +186,45 @@ def main():
     """Run what is not yet there, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=list(VARIANTS), default="1k")
-    parser.add_argument("--variants", nargs="+", choices=[*FEW_LABELS, *MANY_LABELS, ALONE])
+    parser.add_argument(
+        "--variants", nargs="+", choices=[*FEW_LABELS, *MANY_LABELS, ALONE, *OVER_NETWORK]
+    )
     parser.add_argument("--subsets", type=int, default=5, help="training sets")
     parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
     parser.add_argument("--output", type=Path, help="default: in benchmarks/results/")
     arguments = parser.parse_args()
 
-    size, variants = arguments.size, VARIANTS[arguments.size]
+    size = arguments.size
+    variants = VARIANTS[size] | {name: {} for name in (ALONE, *OVER_NETWORK)}
     path = arguments.output or HERE / "results" / f"ablation_mnist-{size}.json"
     results = Results(path, {"size": size})
     done = {(run["variant"], run["seed"]) for run in results.runs}
     X, y = load_normalized(arguments.data_home, "train")
     for seed in range(FIRST_SEED_OF_CHOICE, FIRST_SEED_OF_CHOICE + arguments.subsets):
-        missing = [
-            name for name in arguments.variants or (*variants, ALONE) if (name, seed) not in done
-        ]
+        missing = [name for name in arguments.variants or variants if (name, seed) not in done]
         if not missing:
             continue
         unseen = held_out(y, seed, N_VALIDATION)
         rows = subset(y, seed) if size == "1k" else np.setdiff1d(np.arange(len(y)), unseen)
         network_alone = its_network(size, seed, None)
         shared = {}
-        if size == "60k":
+        if size == "60k" or set(missing) & set(OVER_NETWORK):
             missing = [ALONE, *(name for name in missing if name != ALONE)]
+        if size == "60k":
             shared = {"features": partial(copied_features, network_alone)}
         for name in missing:
-            model, changes = network_alone, dict(variants.get(name, {}))
+            changes = dict(variants[name])
             average_last = changes.pop("average_last", 0)
-            if name != ALONE:
-                model = recommended(size, seed, None, **shared).set_params(**changes)
+            model = recommended(size, seed, None, **shared).set_params(**changes)
+            if name in OVER_NETWORK:
+                model = over_network(name, network_alone, model.nu1, len(rows))
+            elif name == ALONE:
+                model = network_alone
             result = run(name, model, X, y, rows, unseen, average_last) | {"seed": seed}
             print(result, flush=True)
             if (name, seed) not in done:
                 results.add(result)
-    print_table(results.runs, (*variants, ALONE))
+    print_table(results.runs, variants)
 
 
 if __name__ == "__main__":
