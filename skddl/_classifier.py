@@ -41,7 +41,8 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         network that is trained first, or the means and scales of the columns. The learning rate of
         Algorithm 1 (`t0`) goes on falling from call to call; with an `lr_schedule` it stays as it
         is. Nothing is held out: `early_stopping` is for `fit`. Batch norms cannot learn from a
-        single sample.
+        single sample. Where samples without labels are learned from, the pass is one over those
+        with labels, of which every call needs some.
 
         Parameters
         ----------

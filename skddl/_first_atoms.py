@@ -15,6 +15,8 @@ from .sparse_coding._problem import ElasticNetProblem
 _AUTO_LAMBDA1 = 0.05
 # Mean norm below which a warning is due: codes get so small that nu1 would decide everything.
 _SMALL_NORM = 2**-2.5
+# Spread around their mean, over their norm, below which a warning is due: 1.5 times lambda1="auto".
+_SMALL_SPREAD = 1.5 * _AUTO_LAMBDA1
 # 1 - cosine of samples that differ by little more than rounding.
 _ALIKE = 1e-5
 
@@ -28,14 +30,29 @@ def auto_lambda1(X: NDArray[Any]) -> float:
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
 
 
-def warn_of_small_norms(X: NDArray[Any]) -> None:
-    """If what is to be coded for a linear output is small, warn that nu1 holds its weights back."""
-    mean_norm = float(_norms(X).mean())
+def warn_of_scale(X: NDArray[Any]) -> None:
+    """Warn if what is to be coded for a linear output is small, or has much in common.
+
+    nu1 holds back the weights that small codes need. What all samples have in common, if it is
+    much, is all that an l1 norm of that weight leaves, and what gradient steps are about.
+    """
+    norms = _norms(X)
+    mean_norm = float(norms.mean())
     if 0 < mean_norm < _SMALL_NORM:
         warnings.warn(
             f"What is coded has a mean norm of {mean_norm:.2g}. Codes as small as that need large "
             "weights W, which nu1 holds back: scale the samples, for example with "
             "SampleNormalizer, or lower nu1.",
+            UserWarning,
+            stacklevel=3,
+        )
+    common = float(np.linalg.norm(X.mean(axis=0, dtype=np.float64)))
+    spread = max(float(np.square(norms).mean()) - common**2, 0.0) ** 0.5
+    if 1e-6 * common < spread < _SMALL_SPREAD * common:
+        warnings.warn(
+            f"What is coded varies by {spread:.2g} around a mean of norm {common:.2g}, which all "
+            "samples have in common: subtract it, for example with SampleNormalizer or "
+            "StandardScaler.",
             UserWarning,
             stacklevel=3,
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches
-from ._first_atoms import auto_lambda1, warn_of_small_norms
+from ._first_atoms import auto_lambda1, warn_of_scale
 from ._start import (
     draw_rows,
     first_dictionary,
@@ -135,7 +135,7 @@ def start_deep_network(
             scale = nearest_power_of_two(torch.from_numpy(inputs), samples.dtype)
             rescale.scale.fill_(scale)
             inputs /= scale
-        warn_of_small_norms(inputs)
+        warn_of_scale(inputs)
         lambda1 = next(described).lambda1
         code = module.code if isinstance(module, PatchSparseCode) else module
         code.problem = ElasticNetProblem(

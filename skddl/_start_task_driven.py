@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ._base import Samples
-from ._first_atoms import auto_lambda1, warn_of_small_norms, warn_of_zero_codes
+from ._first_atoms import auto_lambda1, warn_of_scale, warn_of_zero_codes
 from ._start import draw_rows, first_dictionary, first_inputs, fit_first_output_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
@@ -103,7 +103,7 @@ def start_network(
     labelled = targets.role[rows] == LABELLED
     values = targets.values[rows[labelled]]
     inputs = first_inputs(features.eval(), samples, rows)
-    warn_of_small_norms(inputs)
+    warn_of_scale(inputs)
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
     if n_components is None and targets.of_classes:
         n_components = int(atoms_per_class(values).sum())

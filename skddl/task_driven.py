@@ -316,6 +316,14 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     def _loss(self) -> Loss:
         return CLASSIFICATION_LOSSES[self.loss]
 
+    def _check_combinations(self) -> None:
+        trained_first = self.features == "convnet" or isinstance(self.features, NetworkClassifier)
+        if trained_first and self.n_features_out is not None:
+            raise ValueError(
+                f"n_features_out={self.n_features_out} cannot be chosen: a network that is trained "
+                "first has the features that it has. Pass None."
+            )
+
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
     ) -> nn.Module | None:
@@ -378,11 +386,13 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
     ) -> Targets:
-        if self.unlabeled_weight > 0 and y.dtype.kind not in "ifO":
+        # numpy makes strings of all labels where some are: of -1, too.
+        if self.unlabeled_weight > 0 and (y.dtype.kind not in "ifO" or "-1" in y.tolist()):
             raise ValueError(
-                "With unlabeled_weight > 0 the samples without a label are marked by y == -1; "
-                f"y of dtype {y.dtype} cannot hold it. Encode the classes as signed integers, or "
-                "pass strings with dtype=object."
+                "With unlabeled_weight > 0 the samples without a label are marked by the number "
+                f"-1, not by a string; y of dtype {y.dtype} cannot hold it, or holds '-1'. Encode "
+                "the classes as signed integers, or mark the samples in an array of objects: "
+                "y = y.astype(object); y[without_label] = -1."
             )
         return super()._encode_targets(y, sample_weight, reset=reset, of_fit=of_fit)
 

@@ -44,6 +44,12 @@ def test_samples_so_small_that_nu1_decides_are_warned_of(estimator):
         estimator.fit(0.01 * X / np.linalg.norm(X, axis=1).mean(), y)
 
 
+@pytest.mark.parametrize("estimator", [quick(), DeepDictionaryClassifier(9)])
+def test_an_offset_that_dwarfs_the_samples_is_warned_of(estimator):
+    with pytest.warns(UserWarning, match=r"varies by .* all samples have in common: subtract it"):
+        estimator.fit(X + 100, y)
+
+
 def with_entry(value):
     bad = X.copy()
     bad[7, 3] = value

@@ -209,3 +209,11 @@ def test_a_regressor_has_no_networks_of_classifiers():
         TaskDrivenDictionaryRegressor(features="convnet").fit(X, y)
     with pytest.raises(ValueError, match="'features' parameter"):
         TaskDrivenDictionaryRegressor(features=network()).fit(X, y)
+
+
+@pytest.mark.parametrize("features", ["convnet", network()])
+def test_the_number_of_features_of_a_network_is_not_chosen(features, monkeypatch):
+    monkeypatch.setattr(ConvNetClassifier, "_fit_inside", None)  # before anything is trained
+    model = TaskDrivenDictionaryClassifier(features=features, n_features_out=50)
+    with pytest.raises(ValueError, match="n_features_out=50 cannot be chosen"):
+        model.fit(X, y)

@@ -70,9 +70,16 @@ def test_without_unlabelled_samples_the_weight_has_no_effect():
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("labels", [np.array(["a", "b", "c"])[y], y > 0])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["a", "b", "c"])[y],
+        y > 0,
+        np.where(HALF == -1, "-1", np.array(["a", "b", "c"])[y]).astype(object),
+    ],
+)
 def test_labels_that_cannot_mark_unlabelled_samples(method, labels):
-    with pytest.raises(ValueError, match=r"y of dtype .* cannot hold it\. Encode"):
+    with pytest.raises(ValueError, match=r"y of dtype .* cannot hold it.*Encode"):
         getattr(semi_supervised(), method)(X, labels)
 
 
