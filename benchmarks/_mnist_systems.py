@@ -217,24 +217,24 @@ SYSTEMS = {
         "scikit-learn: dictionary learning, logistic regression",
         partial(sklearn_dictionary, alpha=0.2, C=100),
         sizes=("1k",),
-        choices={"alpha": (0.05, 0.1, 0.2), "C": (1, 10, 100, 1000)},
+        choices={"alpha": (0.05, 0.1, 0.2, 0.4), "C": (1, 10, 100, 1000)},
     ),
     "src": System(
-        "dictlearn: SRC",
+        "dictlearn: SRC (sparse representation)",
         partial(dictlearn, name="SRCClassifier", n_nonzero_coefs=5),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_nonzero_coefs": (3, 5, 10, 20)},
     ),
     "dpl": System(
-        "dictlearn: DPL",
+        "dictlearn: DPL (dictionary pairs)",
         partial(dictlearn, name="DPLClassifier", n_components=20, max_iter=30),
         sizes=("1k",),
         in_random_order=True,
         choices={"n_components": (10, 20, 30, 50)},
     ),
     "lcdl": System(
-        "dictlearn: LCDL",
+        "dictlearn: LCDL (label consistent K-SVD)",
         partial(
             dictlearn,
             name="LCDLClassifier",
@@ -247,7 +247,7 @@ SYSTEMS = {
         choices={"n_nonzero_coefs": (1, 2, 5), "n_components": (20, 40, 80)},
     ),
     "ddl": System(
-        "dictlearn: DDL",
+        "dictlearn: DDL (discriminative K-SVD)",
         partial(
             dictlearn,
             name="DDLClassifier",

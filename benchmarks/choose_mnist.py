@@ -24,6 +24,11 @@ HERE = Path(__file__).parent
 N_VALIDATION = 5000
 
 
+def of_run(name, parameter, value):
+    """System and settings of a run: those of the table, but for one."""
+    return {"system": name, "settings": SYSTEMS[name].make.keywords | {parameter: value}}
+
+
 def main():
     """Run what is asked for and not yet there, then print the means."""
     choosable = [name for name, system in SYSTEMS.items() if system.choices]
@@ -35,7 +40,6 @@ def main():
     arguments = parser.parse_args()
 
     results = Results(arguments.output, {})
-    done = {(r["system"], r["parameter"], r["value"], r["seed"]) for r in results.runs}
     X, y = load_normalized(arguments.data_home, "train")
     warnings.simplefilter("ignore", ConvergenceWarning)
     for seed in range(FIRST_SEED_OF_CHOICE, FIRST_SEED_OF_CHOICE + arguments.subsets):
@@ -44,21 +48,21 @@ def main():
             system = SYSTEMS[name]
             for parameter, values in system.choices.items():
                 for value in values:
-                    if (name, parameter, value, seed) in done:
+                    run = of_run(name, parameter, value) | {"seed": seed}
+                    if any(run.items() <= done.items() for done in results.runs):
                         continue
                     samples, labels = training_set(system, "1k", seed, X, y, without=unseen)
-                    model = system.make("1k", seed, None, **{parameter: value})
+                    model = system.make("1k", seed, None, **run["settings"])
                     accuracy = model.fit(samples, labels).score(X[unseen], y[unseen])
-                    result = {"system": name, "parameter": parameter, "value": value}
-                    results.add(result | {"seed": seed, "accuracy": accuracy})
+                    results.add(run | {"accuracy": accuracy})
                     print(results.runs[-1], flush=True)
 
     print("| system | parameter | value | accuracy | runs |\n|---|---|---|---|---|")
     for name, system in SYSTEMS.items():
         for parameter, values in system.choices.items():
             for value in values:
-                asked = {"system": name, "parameter": parameter, "value": value}
-                accuracy = [r["accuracy"] for r in results.runs if asked.items() <= r.items()]
+                asked = of_run(name, parameter, value).items()
+                accuracy = [run["accuracy"] for run in results.runs if asked <= run.items()]
                 if accuracy:
                     chosen = system.make.keywords[parameter] == value
                     print(
