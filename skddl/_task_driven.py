@@ -55,7 +55,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         lambda2: float = 0.0,
         nu1: float = 1e-3,
         nu2: float = 0.0,
-        learning_rate: float = 0.001,
+        learning_rate: float = 0.01,
         t0: float | None = None,
         max_iter: int = 1000,
         batch_size: int = 100,
@@ -70,7 +70,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
-        optimizer: str = "sgd",
+        optimizer: str = "adam",
         fit_intercept: bool = True,
     ) -> None:
         self.n_components = n_components

@@ -21,9 +21,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     A sample ``x`` becomes features ``x~``, these a sparse code in the dictionary D,
     ``a* = argmin_a 1/2 ||x~ - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``, and the code
     predicts ``W a* + b``, one number or many. Features, D and W minimise ``1/2 ||y - (W a* + b)||^2
-    + nu1/2 ||W||^2 + nu2/2 ||features||^2``, averaged over the samples, by projected stochastic
-    gradient descent (paper 1, Eqs. 5, 7 and 10 with the square loss, and Algorithm 1), with the
-    exact derivative of the code. The targets are standardised meanwhile, output by output (without
+    + nu1/2 ||W||^2 + nu2/2 ||features||^2``, averaged over the samples, by projected steps of Adam
+    or of stochastic gradient descent (paper 1, Eqs. 5, 7 and 10 with the square loss, and Algorithm
+    1), with the exact derivative of the code. The targets are standardised meanwhile, output by output (without
     `fit_intercept` only scaled). The start is unsupervised: a dictionary learned from the samples,
     then the best W for their codes.
 
@@ -51,8 +51,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
-    learning_rate : float, default=0.001
-        rho of Algorithm 1.
+    learning_rate : float, default=0.01
+        rho of Algorithm 1; "sgd" wants one of 0.001 or less where targets are many.
     t0 : float, default=None
         The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10.
     max_iter : int, default=1000
@@ -89,7 +89,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         a module draws from it (initial weights, dropout) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.
-    optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"
+    optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="adam"
         The method that takes the steps; "sgd" is Algorithm 1.
     fit_intercept : bool, default=True
         Whether the outputs are ``W a* + b`` instead of ``W a*``, and the linear features
