@@ -23,9 +23,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     predicts ``W a* + b``, one number or many. Features, D and W minimise ``1/2 ||y - (W a* + b)||^2
     + nu1/2 ||W||^2 + nu2/2 ||features||^2``, averaged over the samples, by projected steps of Adam
     or of stochastic gradient descent (paper 1, Eqs. 5, 7 and 10 with the square loss, and Algorithm
-    1), with the exact derivative of the code. The targets are standardised meanwhile, output by output (without
-    `fit_intercept` only scaled). The start is unsupervised: a dictionary learned from the samples,
-    then the best W for their codes.
+    1), with the exact derivative of the code. The targets are standardised meanwhile, output by
+    output (without `fit_intercept` only scaled). The start is unsupervised: a dictionary learned
+    from the samples, then the best W for their codes.
 
     Parameters
     ----------

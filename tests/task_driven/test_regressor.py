@@ -56,7 +56,7 @@ def test_the_first_step_starts_from_the_best_linear_map_of_the_codes():
 
 
 def test_training_lowers_the_loss_that_it_reports():
-    model = quick(max_iter=300, optimizer="adam", learning_rate=0.01, t0=300).fit(SEEN, PIXELS)
+    model = quick(max_iter=300, t0=300).fit(SEEN, PIXELS)
     assert np.mean(model.loss_curve_[-10:]) < 0.7 * np.mean(model.loss_curve_[:10])
 
 
@@ -183,8 +183,6 @@ def test_learned_measurements_beat_random_ones_at_reconstructing_patches():
             features=features,
             n_features_out=16,
             fit_intercept=False,
-            optimizer="adam",
-            learning_rate=0.01,
             max_iter=500,
             t0=500,
             random_state=seed,
