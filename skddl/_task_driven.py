@@ -53,7 +53,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
         lambda2: float = 0.0,
-        nu1: float = 1e-3,
+        nu1: float = 0.1,
         nu2: float = 0.0,
         learning_rate: float = 0.01,
         t0: float | None = None,

@@ -47,7 +47,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         features.
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
-    nu1 : float, default=1e-3
+    nu1 : float, default=0.1
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
