@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._active_set import polish
+from ._polish import polish
 from ._problem import ElasticNetProblem
 
 # More does not pay: where atoms are so coherent that this is too little, so are several thousand.

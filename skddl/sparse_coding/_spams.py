@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._active_set import polish
+from ._polish import polish
 from ._problem import ElasticNetProblem
 
 try:
