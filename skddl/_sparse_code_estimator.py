@@ -76,7 +76,7 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         return self._compute_loss
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        codes = self.module_.encode(batch.x)
+        codes = self.module_.encode(batch.x, batch.supports)
         losses = self._loss()(self.module_.classifier(codes), batch.y)
         loss = (losses * batch.sample_weight).mean()
         return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}

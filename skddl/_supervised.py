@@ -25,6 +25,7 @@ from ._base import (
 )
 from ._callbacks import EpochCallbacks, with_callbacks
 from ._training_data import LABELLED, UNLABELLED, Batch, Targets, TrainingData
+from .sparse_coding._solution import Supports
 from .training import (
     BatchSampler,
     Checkpoint,
@@ -96,6 +97,10 @@ class SupervisedEstimator(TorchEstimator):
     def _draws_while_training(self) -> bool:
         """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
+
+    def _support_memory(self, n_samples: int) -> Supports | None:
+        """Room for the supports of the samples' codes, if coding is to start from them again."""
+        return None
 
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
         """What computes the loss of a batch, without penalties, and metrics for the history."""
@@ -252,20 +257,23 @@ class SupervisedEstimator(TorchEstimator):
             )
 
         loss_of_batch = self._make_loss()
+        memory = self._support_memory(len(data.samples))
+
+        def draw(rows: NDArray[np.intp]) -> tuple[Tensor, Supports | None]:
+            return data.samples[rows], memory and memory.at(torch.from_numpy(rows))
+
         values = torch.from_numpy(targets.values).to(device)
         sample_weight = torch.from_numpy(targets.sample_weight).to(device, dtype)
 
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
             rows = labelled[sampler.batch(step)]
             on_device = torch.from_numpy(rows).to(device)
-            batch = Batch(
-                x=data.samples[rows],
-                y=values[on_device],
-                sample_weight=sample_weight[on_device],
-                unlabelled=data.samples[unlabelled[unlabelled_sampler.batch(step)]]
-                if unlabelled_sampler
-                else None,
-            )
+            x, supports = draw(rows)
+            batch = Batch(x, values[on_device], sample_weight[on_device], supports)
+            if unlabelled_sampler:
+                batch.unlabelled, batch.unlabelled_supports = draw(
+                    unlabelled[unlabelled_sampler.batch(step)]
+                )
             return loss_of_batch(batch)
 
         callbacks = None

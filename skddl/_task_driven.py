@@ -17,7 +17,11 @@ from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, TrainingData
 from .nn.task_driven import TaskDrivenNetwork
+from .sparse_coding._solution import Supports
 from .training import make_optimizer
+
+# Entries of the supports that are kept per sample, and in all: 4 bytes each, at most 256 MiB.
+_MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
 
 
 class TaskDrivenEstimator(SparseCodeEstimator):
@@ -143,6 +147,11 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             ([*network.code.parameters(), *bias], 0.0),
         ]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
+
+    def _support_memory(self, n_samples: int) -> Supports | None:
+        n_components = len(self.module_.code.dictionary)
+        width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // n_samples)
+        return Supports.empty(n_samples, width) if width else None
 
     def _draws_while_training(self) -> bool:
         return not isinstance(self.features, str)

@@ -10,6 +10,7 @@ from sklearn.utils import compute_class_weight
 from torch import Tensor
 
 from ._base import Samples
+from .sparse_coding._solution import Supports
 
 LABELLED, UNLABELLED, LEFT_OUT = 1, 0, -1
 
@@ -171,9 +172,11 @@ class TrainingData:
 
 @dataclass
 class Batch:
-    """What one step of training sees."""
+    """What one step of training sees: samples, and where the supports of their codes are kept."""
 
     x: Tensor
     y: Tensor
     sample_weight: Tensor
+    supports: Supports | None = None
     unlabelled: Tensor | None = None
+    unlabelled_supports: Supports | None = None

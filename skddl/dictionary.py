@@ -54,7 +54,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         Number of mini-batches that `fit` uses.
     batch_size : int, default=256
         Samples per mini-batch.
-    solver : {"auto", "spams", "fista"}, default="auto"
+    solver : {"auto", "active-set", "spams", "fista"}, default="auto"
         Sparse coder, as in :func:`skddl.sparse_coding.sparse_encode`. With "spams" all of `fit` is
         done by SPAMS.
     random_state : int, RandomState instance or None, default=None

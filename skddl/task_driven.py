@@ -23,6 +23,7 @@ from ._training_data import LABELLED, Batch, Targets, TrainingData
 from .convnet import ConvNetClassifier
 from .detrame import DeTraMeClassifier
 from .nn._losses import CLASSIFICATION_LOSSES, Loss
+from .sparse_coding._solution import Supports
 
 __all__ = ["TaskDrivenDictionaryClassifier", "TaskDrivenDictionaryRegressor"]
 
@@ -367,10 +368,12 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         loss, metrics = super()._compute_loss(batch)
         if batch.unlabelled is not None:
             mu = self.unlabeled_weight
-            loss = (1 - mu) * loss + mu * self._coding_loss(batch.unlabelled)
+            loss = (1 - mu) * loss + mu * self._coding_loss(
+                batch.unlabelled, batch.unlabelled_supports
+            )
         return loss, metrics
 
-    def _coding_loss(self, x: Tensor) -> Tensor:
+    def _coding_loss(self, x: Tensor, supports: Supports | None) -> Tensor:
         """l_u of paper 1, Eqs. (1) and (3); its derivative is that at fixed codes (Danskin).
 
         It is for the dictionary: features would be drawn to zero, where all is represented well.
@@ -379,7 +382,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         features_of.eval()  # as they are: neither dropout nor the statistics of a batch norm
         with torch.no_grad():
             features = features_of(x)
-            codes = code(features)
+            codes = code(features, supports)
         features_of.train()
         return code.problem.objective(features, code.dictionary, codes).mean()
 

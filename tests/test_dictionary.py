@@ -11,10 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from skddl import OnlineDictionaryLearning, SampleNormalizer
 from skddl._first_atoms import auto_lambda1, draw_atoms
 from skddl.dictionary import class_dictionary
-from skddl.sparse_coding import _spams, sparse_encode
+from skddl.sparse_coding import _active_set, _spams, sparse_encode
 
 spams = _spams.spams
-ENGINES = ["fista"] if spams is None else ["spams", "fista"]
+ENGINES = ["active-set", "fista"] if spams is None else ["active-set", "spams", "fista"]
 LAMBDA1 = 0.15
 
 
@@ -42,12 +42,11 @@ def learner(**parameters):
 
 
 @pytest.mark.skipif(spams is None, reason="needs SPAMS")
-def test_both_engines_reach_the_same_objective(digits):
+def test_all_engines_reach_the_same_objective(digits):
     X, _ = digits
-    by_spams, by_torch = (
-        objective(X, learner(solver=solver).fit(X).components_) for solver in ENGINES
-    )
-    assert by_torch == pytest.approx(by_spams, rel=0.02)
+    values = {name: objective(X, learner(solver=name).fit(X).components_) for name in ENGINES}
+    assert values["active-set"] == pytest.approx(values["spams"], rel=0.02)
+    assert values["active-set"] == pytest.approx(values["fista"], rel=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +194,10 @@ def test_auto_lambda1_is_a_twentieth_of_the_mean_norm(digits):
     assert model.lambda1_ == pytest.approx(0.15)
 
 
-def test_it_works_without_spams(digits, monkeypatch):
+def test_it_works_without_numba_and_spams(digits, monkeypatch):
     X, _ = digits
     by_torch = learner(solver="fista", max_iter=10).fit(X).components_
+    monkeypatch.setattr(_active_set, "is_installed", lambda: False)
     monkeypatch.setattr(_spams, "spams", None)
     np.testing.assert_array_equal(learner(max_iter=10).fit(X).components_, by_torch)
     with pytest.raises(ValueError, match="solver='spams' does not work here"):

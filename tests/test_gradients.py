@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from skddl.nn import LinearFeatures, SparseCode
 from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._solution import Solution
 from skddl.sparse_coding._solvers import SOLVERS
 from skddl.sparse_coding._support import SupportSystem
 
@@ -160,7 +161,8 @@ def test_singular_support_has_finite_bounded_gradients(monkeypatch, dtype, scale
     atom = nn.functional.normalize(normal(7, 1, 5), dim=1).to(dtype)
     dictionary = scale * torch.cat([atom, atom, -atom, 2 * atom, normal(8, 2, 5).to(dtype)])
     codes = torch.tensor([[1.0, 2.0, -1.0, 1.0, 0.0, 0.5], [1.0, 1.0, 0, 0, 0, 0]], dtype=dtype)
-    monkeypatch.setattr("skddl.sparse_coding._implicit.solve", lambda *_, **__: codes.clone())
+    solution = Solution(codes.clone(), torch.zeros(2))
+    monkeypatch.setattr("skddl.sparse_coding._implicit.solve", lambda *_, **__: solution)
     code = make_code(dictionary, 0.1 * scale**2)
     x = (codes @ dictionary).requires_grad_()
     code(x).backward(torch.ones_like(codes))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from skddl.sparse_coding._solution import Supports
+
 from .sparse_code import SparseCode
 
 
@@ -33,7 +35,7 @@ class PatchSparseCode(nn.Module):
         Weight of half the squared l2 norm, >= 0.
     positive : bool, default=True
         Whether the codes are constrained to be non-negative, as paper 2 has them.
-    solver : {"auto", "spams", "fista"}, default="auto"
+    solver : {"auto", "active-set", "spams", "fista"}, default="auto"
         As in :func:`skddl.sparse_coding.sparse_encode`.
 
     Attributes
@@ -144,8 +146,8 @@ class DeepDictionaryNetwork(nn.Module):
         """What codes in each layer, from the first to the last."""
         return [module for module in self.modules() if isinstance(module, SparseCode)]
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Codes of the last layer, (n_samples, n_codes)."""
+    def encode(self, x: Tensor, supports: Supports | None = None) -> Tensor:
+        """Codes of the last layer, (n_samples, n_codes). `supports` has no meaning here."""
         codes: Tensor = self.layers(x)
         return codes
 

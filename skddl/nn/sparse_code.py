@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from skddl.sparse_coding._implicit import ImplicitCode
 from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._solution import Supports
 from skddl.sparse_coding._solvers import get_solver
 
 
@@ -30,7 +31,7 @@ class SparseCode(nn.Module):
         Weight of half the squared l2 norm, >= 0.
     positive : bool, default=False
         Whether the codes are constrained to be non-negative.
-    solver : {"auto", "spams", "fista"}, default="auto"
+    solver : {"auto", "active-set", "spams", "fista"}, default="auto"
         As in :func:`skddl.sparse_coding.sparse_encode`.
 
     Attributes
@@ -86,15 +87,22 @@ class SparseCode(nn.Module):
             nn.functional.normalize(torch.randn(n_components, n_features), dim=1)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Codes of shape (..., n_components) of inputs of shape (..., n_features)."""
+    def forward(self, x: Tensor, supports: Supports | None = None) -> Tensor:
+        """Codes of shape (..., n_components) of inputs of shape (..., n_features).
+
+        `supports`, one row per input, are where a solver starts that can do so; they are replaced
+        by those of the codes.
+        """
         n_components, n_features = self.dictionary.shape
         if x.shape[-1:] != (n_features,):
             raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         flat = x.reshape(-1, n_features)
         dictionary = self.dictionary.to(x.dtype)
-        codes: Tensor = ImplicitCode.apply(flat, dictionary, self.problem, self.solver)
+        needs_gradient = torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad)
+        codes: Tensor = ImplicitCode.apply(
+            flat, dictionary, self.problem, self.solver, supports, needs_gradient
+        )
         return codes.reshape(*x.shape[:-1], n_components)
 
     @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from skddl.sparse_coding._solution import Supports
+
 from .sparse_code import SparseCode
 
 
@@ -33,9 +35,9 @@ class TaskDrivenNetwork(nn.Module):
         self.code = code
         self.classifier = nn.Linear(len(code.dictionary), n_outputs, bias=bias)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Codes of shape (n_samples, n_components)."""
-        codes: Tensor = self.code(self.features(x))
+    def encode(self, x: Tensor, supports: Supports | None = None) -> Tensor:
+        """Codes of shape (n_samples, n_components); see :meth:`SparseCode.forward`."""
+        codes: Tensor = self.code(self.features(x), supports)
         return codes
 
     def forward(self, x: Tensor) -> Tensor:

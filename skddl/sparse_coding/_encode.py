@@ -47,17 +47,18 @@ def sparse_encode(
         Weight of half the squared l2 norm, >= 0.
     positive : bool, default=False
         Whether to constrain the codes to be non-negative.
-    solver : {"auto", "spams", "fista"}, default="auto"
-        "spams": LARS, on the CPU. "fista": accelerated proximal gradient followed by an
-        active-set method, in torch, on a CPU or with CUDA. "auto" takes the first that works here.
+    solver : {"auto", "active-set", "spams", "fista"}, default="auto"
+        "active-set": feature-sign search, compiled, on the CPU. "spams": LARS, on the CPU.
+        "fista": accelerated proximal gradient followed by an active-set method, in torch, on a CPU
+        or with CUDA. "auto" takes the first that works here.
     init : ndarray or Tensor of shape (n_samples, n_components), default=None
-        Codes to start from, used by "fista"; LARS always starts from zero.
+        Codes to start from; LARS always starts from zero.
     tol : float, default=None
         KKT residual, in units of `lambda1`, at which a code is accepted. None: as good as the
         method gives.
     max_iter : int, default=None
-        Bound on the steps of the path ("spams") or on the iterations ("fista"), and on the
-        active-set rounds after them. None: enough for any problem.
+        Bound on the rounds ("active-set"), on the steps of the path ("spams") or on the iterations
+        ("fista"), and on the active-set rounds after them. None: enough for any problem.
 
     Returns
     -------
@@ -104,7 +105,7 @@ def sparse_encode(
     x, atoms, *start = _check_arrays(X=X, dictionary=dictionary, **starts)
     codes = solve(
         problem, x, atoms, solver=solver, init=next(iter(start), None), tol=tol, max_iter=max_iter
-    )
+    ).codes
     return codes if isinstance(X, Tensor) else codes.numpy()
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ._polish import polish
 from ._problem import ElasticNetProblem
+from ._solution import Solution, Supports
 
 # More does not pay: where atoms are so coherent that this is too little, so are several thousand.
 _MAX_ITER = 300
@@ -40,12 +41,15 @@ class FistaSolver:
         X: Tensor,
         dictionary: Tensor,
         *,
-        init: Tensor | None,
+        init: Tensor | Supports | None,
         tol: float | None,
         max_iter: int | None,
-    ) -> tuple[Tensor, Tensor]:
+        differentiable: bool = False,
+    ) -> Solution:
         """Codes and their KKT residuals."""
-        codes = X.new_zeros((len(X), len(dictionary))) if init is None else init.clone()
+        codes = X.new_zeros((len(X), len(dictionary)))
+        if isinstance(init, Tensor):
+            codes.copy_(init)
         residual = X.new_zeros(len(X))
         chunk = max(1, _CHUNK_ELEMENTS // len(dictionary))
         for start in range(0, len(X), chunk):
@@ -59,7 +63,7 @@ class FistaSolver:
                 tol=_POLISH_TOL[X.dtype] if tol is None else tol,
                 max_rounds=max_iter or 10 * len(dictionary),
             )
-        return codes, residual
+        return Solution(codes, residual)
 
 
 def _iterate(

@@ -1,4 +1,4 @@
-"""The derivative of the elastic-net code, by the implicit function theorem on its support."""
+"""The code as a differentiable function, by the implicit function theorem on its support."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ._gradient import dense_gradient
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
+from ._solution import Supports
 from ._solvers import solve
-from ._support import SupportSystem
 
 
 class ImplicitCode(torch.autograd.Function):
@@ -22,28 +23,29 @@ class ImplicitCode(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, X: Tensor, dictionary: Tensor, problem: ElasticNetProblem, solver: str
+        ctx: Any,
+        X: Tensor,
+        dictionary: Tensor,
+        problem: ElasticNetProblem,
+        solver: str,
+        supports: Supports | None,
+        differentiable: bool,
     ) -> Tensor:
-        codes = solve(problem, X, dictionary, solver=solver)
-        ctx.save_for_backward(X, dictionary, codes)
-        ctx.problem = problem
-        return codes
+        solution = solve(problem, X, dictionary, solver=solver, init=supports, differentiable=True)
+        ctx.save_for_backward(X, dictionary, solution.codes)
+        ctx.problem, ctx.gradient = problem, solution.gradient
+        return solution.codes
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_codes: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        X, dictionary, codes = ctx.saved_tensors
+    def backward(ctx: Any, grad_codes: Tensor) -> tuple[Tensor | None, ...]:
+        X, dictionary, codes = ctx.saved_tensors  # raises if they were changed since
+        needs_X, needs_dictionary = ctx.needs_input_grad[:2]
         with full_precision(X.device):
-            system = SupportSystem(dictionary @ dictionary.T, ctx.problem.lambda2, codes != 0)
-            # Algorithm 1: beta_S = (D_S D_S' + lambda2 I)^-1 dl/da_S, beta = 0 elsewhere.
-            beta = system.scatter(system.solve(system.gather(grad_codes)))
-            # A sample without a code (NaN) has no gradient either.
-            beta = beta.masked_fill_(codes.isnan(), torch.nan)
-            # Eq. (12): dl/dx = D beta, to be propagated through the features.
-            grad_X = beta @ dictionary
-            grad_dictionary = None
-            if ctx.needs_input_grad[1]:
-                # Algorithm 1, last line: -D beta a' + (x - D a) beta'.
-                residual = torch.addmm(X, codes, dictionary, alpha=-1)
-                grad_dictionary = torch.addmm(beta.T @ residual, codes.T, grad_X, alpha=-1)
-        return grad_X if ctx.needs_input_grad[0] else None, grad_dictionary, None, None
+            if ctx.gradient is None:
+                grad_X, grad_dictionary = dense_gradient(
+                    ctx.problem, X, dictionary, codes, grad_codes, needs_dictionary
+                )
+            else:
+                grad_X, grad_dictionary = ctx.gradient(grad_codes, needs_dictionary)
+        return grad_X if needs_X else None, grad_dictionary, None, None, None, None

@@ -7,9 +7,11 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from ._active_set import ActiveSetSolver
 from ._fista import FistaSolver
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
+from ._solution import Solution, Supports
 from ._spams import SpamsSolver
 
 
@@ -27,20 +29,24 @@ class Solver(Protocol):
         X: Tensor,
         dictionary: Tensor,
         *,
-        init: Tensor | None,
+        init: Tensor | Supports | None,
         tol: float | None,
         max_iter: int | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Codes (n_samples, n_components) and their KKT residuals (n_samples,).
+        differentiable: bool,
+    ) -> Solution:
+        """Codes, and what is known of them.
 
         Tensors are detached, finite, of one dtype (float32 or float64) and on one device; codes
-        come back alike. Samples are solved independently of one another. `tol` is a KKT residual
-        in units of lambda1; None asks for as much as the method gives.
+        come back alike. Samples are solved independently of one another. `init`, codes or their
+        supports, may be ignored. `tol` is a KKT residual in units of lambda1; None asks for as much
+        as the method gives. `differentiable`: whether the gradient will be asked for.
         """
 
 
 # In the order in which "auto" tries them.
-SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (SpamsSolver(), FistaSolver())}
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver for solver in (ActiveSetSolver(), SpamsSolver(), FistaSolver())
+}
 
 # A residual above this is reported: the accuracy that the package promises.
 PROMISED_RESIDUAL = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -78,34 +84,43 @@ def solve(
     dictionary: Tensor,
     *,
     solver: str = "auto",
-    init: Tensor | None = None,
+    init: Tensor | Supports | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
-) -> Tensor:
+    differentiable: bool = False,
+) -> Solution:
     """Codes of the rows of `X`, with a `ConvergenceWarning` where they are not optimal."""
     method = get_solver(solver, X.device)
     if not len(X):
-        return X.new_zeros((0, len(dictionary)))
+        return Solution(X.new_zeros((0, len(dictionary))), X.new_zeros(0))
     if not (all_finite(X) and all_finite(dictionary)):
         # What is learned can overflow. Such a sample has no code: a loss over it is not finite.
         codes = X.new_full((len(X), len(dictionary)), torch.nan)
+        residual = X.new_full((len(X),), torch.nan)
         finite = X.isfinite().all(1) & dictionary.isfinite().all()
-        codes[finite] = solve(
+        solution = solve(
             problem,
             X[finite],
             dictionary,
             solver=solver,
-            init=None if init is None else init[finite],
+            init=init[finite] if isinstance(init, Tensor) else None,
             tol=tol,
             max_iter=max_iter,
         )
-        return codes
+        codes[finite], residual[finite] = solution.codes, solution.residual.to(X.dtype)
+        return Solution(codes, residual)
     with torch.no_grad(), full_precision(X.device):
-        codes, residual = method.solve(
-            problem, X, dictionary, init=init, tol=tol, max_iter=max_iter
+        solution = method.solve(
+            problem,
+            X,
+            dictionary,
+            init=init,
+            tol=tol,
+            max_iter=max_iter,
+            differentiable=differentiable,
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
-    if bool((residual > promised).any()):
+    if bool((solution.residual > promised).any()):
         advice = "lambda1 or lambda2, or use float64" if max_iter is None else "max_iter"
         # In words that stay the same: in training, Python then says it once.
         warnings.warn(
@@ -114,4 +129,4 @@ def solve(
             ConvergenceWarning,
             stacklevel=3,
         )
-    return codes
+    return solution

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ._polish import polish
 from ._problem import ElasticNetProblem
+from ._solution import Solution, Supports
 
 try:
     import spams
@@ -37,10 +38,11 @@ class SpamsSolver:
         X: Tensor,
         dictionary: Tensor,
         *,
-        init: Tensor | None,
+        init: Tensor | Supports | None,
         tol: float | None,
         max_iter: int | None,
-    ) -> tuple[Tensor, Tensor]:
+        differentiable: bool = False,
+    ) -> Solution:
         """Codes and their KKT residuals."""
         codes = self._lars(problem, X, dictionary, max_iter)
         residual = problem.kkt_residual(X, dictionary, codes)
@@ -61,7 +63,7 @@ class SpamsSolver:
                 tol=tol,
                 max_rounds=10 * len(dictionary) if max_iter is None else int(max_iter),
             )
-        return codes, residual
+        return Solution(codes, residual)
 
     @staticmethod
     def _lars(

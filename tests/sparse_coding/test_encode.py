@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl.sparse_coding import _spams, kkt_residual, sparse_encode
+from skddl.sparse_coding import _active_set, _spams, kkt_residual, sparse_encode
 from skddl.sparse_coding._solvers import SOLVERS, get_solver
 
 from .problems import PROBLEMS
@@ -26,11 +26,6 @@ def solver(request):
 @pytest.fixture
 def arrays():
     return PROBLEMS["random_wide"]()
-
-
-@pytest.fixture
-def without_spams(monkeypatch):
-    monkeypatch.setattr(_spams, "spams", None)
 
 
 @pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
@@ -213,22 +208,28 @@ def test_scalars_of_numpy_are_taken(solver, arrays):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)
 
 
-def test_auto_takes_lars_on_the_cpu_and_the_torch_solver_elsewhere():
-    pytest.importorskip("spams")
-    assert get_solver("auto", torch.device("cpu")).name == "spams"
-    assert get_solver("auto", torch.device("cuda")).name == "fista"
-    with pytest.raises(ValueError, match=r"solver='spams' does not work here.*'cuda'"):
-        get_solver("spams", torch.device("cuda"))
+def test_auto_takes_the_first_solver_that_works(monkeypatch):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert get_solver("auto", cpu).name == "active-set"
+    assert get_solver("auto", cuda).name == "fista"
+    for name in ("active-set", "spams"):
+        with pytest.raises(ValueError, match=rf"solver='{name}' does not work here.*'cuda'"):
+            get_solver(name, cuda)
     with pytest.raises(ValueError, match=r"does it support device 'mps'.*on a CPU or with CUDA"):
         get_solver("auto", torch.device("mps"))
+    monkeypatch.setattr(_active_set, "is_installed", lambda: False)
+    assert get_solver("auto", cpu).name == ("spams" if _spams.spams else "fista")
 
 
-def test_all_works_where_spams_cannot_be_imported(arrays, without_spams):
+def test_all_works_where_neither_numba_nor_spams_can_be_imported(arrays, monkeypatch):
+    monkeypatch.setattr(_active_set, "is_installed", lambda: False)
+    monkeypatch.setattr(_spams, "spams", None)
     assert get_solver("auto", torch.device("cpu")).name == "fista"
     codes = sparse_encode(*arrays, lambda1=LAMBDA1)
     assert kkt_residual(*arrays, codes, lambda1=LAMBDA1).max() <= 1e-6
-    with pytest.raises(ValueError, match=r"solver='spams' does not work here.*solver='auto'"):
-        sparse_encode(*arrays, lambda1=LAMBDA1, solver="spams")
+    for name in ("active-set", "spams"):
+        with pytest.raises(ValueError, match=rf"solver='{name}' does not work.*solver='auto'"):
+            sparse_encode(*arrays, lambda1=LAMBDA1, solver=name)
 
 
 def test_warning_points_at_the_caller(solver, arrays):

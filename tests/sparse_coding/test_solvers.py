@@ -226,21 +226,21 @@ def test_tolerance_that_is_asked_for_is_not_warned_about(solver):
 def test_sample_that_overflowed_has_no_code_and_spares_the_others(solver, broken):
     X, dictionary = (torch.from_numpy(values) for values in PROBLEMS["random_wide"]())
     problem = ElasticNetProblem(0.5)
-    expected = solve(problem, X, dictionary, solver=solver)
+    expected = solve(problem, X, dictionary, solver=solver).codes
     spoilt = X.clone()
     spoilt[4, 2] = broken
-    codes = solve(problem, spoilt, dictionary, solver=solver)
+    codes = solve(problem, spoilt, dictionary, solver=solver).codes
     assert codes[4].isnan().all()
     others = torch.arange(len(X)) != 4
     torch.testing.assert_close(codes[others], expected[others], rtol=0, atol=1e-10)
     dictionary = dictionary.clone()
     dictionary[0, 0] = broken
-    assert solve(problem, X, dictionary, solver=solver).isnan().all()
+    assert solve(problem, X, dictionary, solver=solver).codes.isnan().all()
 
 
 def test_finite_samples_whose_sum_overflows_are_solved(solver):
     X = torch.tensor([[3e38, 3e38, -1.0]], dtype=torch.float32)
-    codes = solve(ElasticNetProblem(1e38), X, torch.eye(3), solver=solver)
+    codes = solve(ElasticNetProblem(1e38), X, torch.eye(3), solver=solver).codes
     torch.testing.assert_close(codes, torch.tensor([[2e38, 2e38, 0.0]]))
 
 

@@ -1,0 +1,182 @@
+"""Exact codes by an active-set method, compiled, on all cores."""
+
+import functools
+import importlib.util
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import _threads
+from ._gradient import dense_gradient
+from ._polish import polish
+from ._problem import ElasticNetProblem
+from ._solution import Solution, Supports
+
+# KKT residuals above are looked at again: the promised ones, less what rounding may hide.
+_TOLERANCE = {torch.float32: 9e-5, torch.float64: 1e-8}
+# Atoms of a code that are kept for its derivative, and numbers per sample for their factor: room,
+# of which only what is used is ever touched. Where there is too little, nothing is kept.
+_WIDTH, _ROOM = 512, 64 * 65 // 2
+
+
+@functools.cache
+def is_installed() -> bool:
+    """Whether there is numba, which compiles the loops."""
+    return importlib.util.find_spec("numba") is not None
+
+
+class ActiveSetSolver:
+    """Feature-sign search (Lee et al., NIPS 2006), several atoms at a time, one sample per thread.
+
+    Each round solves the problem exactly for the present support and signs, by Cholesky factors
+    that are updated; entries whose sign turned leave, the atoms that violate optimality most enter.
+    Once the objective does not decrease, atoms enter and leave one by one, which always ends.
+    Decisions that rounding could turn are taken in float64, also for float32 data.
+    """
+
+    name = "active-set"
+
+    @staticmethod
+    def is_available(device: torch.device) -> bool:
+        """Where there is numba, on the CPU."""
+        return device.type == "cpu" and is_installed()
+
+    def solve(
+        self,
+        problem: ElasticNetProblem,
+        X: Tensor,
+        dictionary: Tensor,
+        *,
+        init: Tensor | Supports | None,
+        tol: float | None,
+        max_iter: int | None,
+        differentiable: bool = False,
+    ) -> Solution:
+        """Codes and bounds on their KKT residuals. `init`, if `Supports`, is brought up to date."""
+        X, dictionary = X.contiguous(), dictionary.contiguous()
+        gram = dictionary @ dictionary.T
+        work = _Work(problem, X, dictionary, gram)
+        residual, codes = work.encode(init, max_iter, differentiable), work.codes
+        tol = _TOLERANCE[X.dtype] if tol is None else tol
+        if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
+            # They may be better than their bound.
+            x, atoms = X[poor].double(), dictionary.double()
+            residual[poor] = problem.kkt_residual(x, atoms, codes[poor].double())
+            if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
+                codes[poor], polished = polish(
+                    problem,
+                    X[poor],
+                    dictionary,
+                    codes[poor],
+                    tol=tol,
+                    max_rounds=10 * len(dictionary) if max_iter is None else max_iter,
+                )
+                residual[poor] = polished.double()
+                work.forget(poor)
+        return Solution(codes, residual, work.gradient if differentiable else None)
+
+
+class _Work:
+    """Arrays of a call, and the compiled loops over them."""
+
+    def __init__(
+        self, problem: ElasticNetProblem, X: Tensor, dictionary: Tensor, gram: Tensor
+    ) -> None:
+        from ._active_set_loops import JOB, get_loop  # which imports numba
+
+        self.get_loop = get_loop
+        self.problem, self.X, self.dictionary, self.gram = problem, X, dictionary, gram
+        self.codes = X.new_zeros((len(X), len(dictionary)))
+        self.counters = torch.zeros(2, dtype=torch.int64)
+        self.job = np.zeros(1, JOB)
+        self._pass(
+            n_samples=len(X),
+            n_features=X.shape[1],
+            n_components=len(dictionary),
+            lambda1=problem.lambda1,
+            lambda2=problem.lambda2,
+            positive=problem.positive,
+            atom_norm=float(gram.diagonal().max()) ** 0.5,
+            counters=self.counters,
+            X=X,
+            dictionary=dictionary,
+            gram=gram,
+            codes=self.codes,
+        )
+
+    def _pass(self, **arguments: Tensor | float) -> None:
+        """Set arguments of the loops; arrays must live as long as they are used."""
+        for name, value in arguments.items():
+            self.job[name] = value.data_ptr() if isinstance(value, Tensor) else value
+
+    def _run(self, name: str) -> None:
+        self.counters.zero_()
+        loop = self.get_loop(name, str(self.X.dtype).removeprefix("torch."))
+        _threads.run(loop, self.job.ctypes.data)
+
+    def encode(
+        self, init: Tensor | Supports | None, max_iter: int | None, differentiable: bool
+    ) -> Tensor:
+        """Fill in the codes; bounds on their KKT residuals."""
+        n_samples, n_components = self.codes.shape
+        width = min(n_components, _WIDTH) if differentiable else 0
+        if init is None:
+            self.supports = Supports.empty(n_samples, width)
+        else:
+            start = Supports.of(init) if isinstance(init, Tensor) else init
+            self.supports = start.read(width)
+        if differentiable:
+            room = n_samples * _ROOM
+            self.factors = torch.empty(room, dtype=torch.float64)
+            self.offsets = torch.empty(n_samples, dtype=torch.int64)
+            self.remainders = torch.empty_like(self.X)
+            self._pass(
+                factors=self.factors, offsets=self.offsets, remainders=self.remainders, room=room
+            )
+        residual = torch.empty(n_samples, dtype=torch.float64)
+        transposed = self.dictionary.T.contiguous()
+        self._pass(
+            supports=self.supports.atoms,
+            sizes=self.supports.sizes,
+            width=self.supports.atoms.shape[1],
+            warm=init is not None,
+            residuals=residual,
+            transposed=transposed,
+            max_rounds=10 * n_components if max_iter is None else max_iter,
+        )
+        self._run("encode")
+        if isinstance(init, Supports):
+            init.write(self.supports)
+        return residual
+
+    def forget(self, rows: Tensor) -> None:
+        """Take note that codes were changed: their factors are of no use."""
+        if self.job["room"]:
+            self.offsets[rows] = -1
+
+    def gradient(self, grad_codes: Tensor, needs_dictionary: bool) -> tuple[Tensor, Tensor | None]:
+        """Algorithm 1 and Eq. (12) of paper 1, with the factors that the codes ended with."""
+        grad_codes = grad_codes.contiguous()
+        beta = self.X.new_empty((len(self.X), self.supports.atoms.shape[1]))
+        grad_X = torch.empty_like(self.X)
+        self._pass(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
+        self._run("differentiate")
+        grad_dictionary = None
+        if needs_dictionary:
+            grad_dictionary = torch.empty_like(self.dictionary)
+            self._pass(grad_dictionary=grad_dictionary)
+            self._run("accumulate")
+        if len(rows := (self.offsets < 0).nonzero()[:, 0]):
+            grad_X[rows], more = dense_gradient(
+                self.problem,
+                self.X[rows],
+                self.dictionary,
+                self.codes[rows],
+                grad_codes[rows],
+                needs_dictionary,
+                gram=self.gram,
+            )
+            if grad_dictionary is not None and more is not None:
+                grad_dictionary += more
+        return grad_X, grad_dictionary

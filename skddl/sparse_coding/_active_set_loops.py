@@ -1,0 +1,252 @@
+"""Compiled loops over samples, for the solver and for the derivative of its codes.
+
+A loop is a C function of one pointer, to a record that says where its arrays are. Threads that call
+it with the same record share the samples among them.
+"""
+
+import functools
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from . import _active_set_kernels
+from ._active_set_kernels import (
+    FAILED,
+    FASTMATH,
+    NO_ROOM,
+    correlate,
+    jit,
+    solve_lower,
+    solve_sample,
+    solve_upper,
+    subtract_rows,
+)
+
+# Samples that a thread takes at a time, a multiple of the 4 that share their way through the atoms;
+# and columns of the gradient of the dictionary.
+_SAMPLES, _COLUMNS = 8, 32
+
+# The arguments of all loops. Arrays are given by their addresses; 0 is none.
+JOB = np.dtype(
+    [
+        # Two counters: what of the work has been taken, and how much of the room for factors.
+        *((name, np.int64) for name in ("counters", "n_samples", "n_features", "n_components")),
+        *((name, np.int64) for name in ("X", "dictionary", "transposed", "gram")),
+        # Signed atoms, from 1, in slots: their number, and how many there is room for.
+        *((name, np.int64) for name in ("supports", "sizes", "width", "warm")),
+        *((name, np.int64) for name in ("codes", "residuals", "remainders")),
+        # Cholesky factors, one after another, and where each begins; -1: there was no room.
+        *((name, np.int64) for name in ("factors", "offsets", "room")),
+        *((name, np.int64) for name in ("grad_codes", "beta", "grad_X", "grad_dictionary")),
+        *((name, np.int64) for name in ("positive", "max_rounds")),
+        *((name, np.float64) for name in ("lambda1", "lambda2", "atom_norm")),
+    ],
+    align=True,
+)
+
+
+_intrinsic: Any = intrinsic  # whose type does not tell that the first argument goes
+
+
+@_intrinsic
+def _as_pointer(typingctx: Any, address: Any) -> Any:
+    """A pointer to `address`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), codegen
+
+
+@_intrinsic
+def _fetch_and_add(typingctx: Any, address: Any, amount: Any) -> Any:
+    """Add to the int64 at `address`, atomically; its value before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, arguments[1], "monotonic")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@jit
+def _encode(job, X, dictionary, transposed, gram, codes, remainders):
+    """Codes of the samples that this thread takes."""
+    n_samples, n_features, n_components = job.n_samples, job.n_features, job.n_components
+    residuals = carray(_as_pointer(job.residuals), n_samples, np.float64)
+    supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
+    factors = carray(_as_pointer(job.factors), job.room, np.float64)
+    offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
+    singular = math.sqrt(np.finfo(gram.dtype).eps)
+
+    room = 64
+    support, slots = np.empty(room, np.int64), np.empty((5, room))
+    factor = np.empty(room * (room + 1) // 2)
+    correlations = np.empty((4, n_components), X.dtype)
+    correlation, remainder = np.empty(n_components, X.dtype), np.empty(n_features)
+    no_start = np.empty(0, np.int32)
+    while True:
+        first = _fetch_and_add(job.counters, _SAMPLES)
+        if first >= n_samples:
+            break
+        for i in range(first, min(first + _SAMPLES, n_samples)):
+            if (i - first) % 4 == 0:
+                correlate(X, i, transposed, correlations)
+            n_start = min(sizes[i], job.width) if job.warm else 0
+            while True:
+                size, residual, final = solve_sample(
+                    X[i], correlations[(i - first) % 4], dictionary, gram,
+                    job.lambda1, job.lambda2, job.positive != 0, job.atom_norm, job.max_rounds,
+                    supports[i] if n_start else no_start, n_start,
+                    support, slots, factor, correlation, remainder,
+                )  # fmt: skip
+                if size == FAILED and n_start:
+                    n_start = 0  # the start may have been a bad one
+                    continue
+                if size != NO_ROOM:
+                    break
+                room *= 2
+                support, slots = np.empty(room, np.int64), np.empty((5, room))
+                factor = np.empty(room * (room + 1) // 2)
+            residuals[i] = residual
+            size = max(size, 0)
+            for q in range(size):
+                codes[i, support[q]] = slots[2, q]
+            if not job.width:
+                continue
+            sizes[i] = size
+            for q in range(min(size, job.width)):
+                supports[i, q] = (support[q] + 1) * slots[0, q]
+            if not job.room:
+                continue
+            # What the gradient needs, unless its system is nearly singular.
+            scale = smallest = 0.0
+            for q in range(size):
+                scale = max(scale, gram[support[q], support[q]] + job.lambda2)
+                smallest = max(smallest, factor[q * (q + 3) // 2])
+            offsets[i] = -1
+            if not final or size > job.width or smallest * smallest * singular * scale > 1:
+                continue
+            length = size * (size + 1) // 2
+            start = _fetch_and_add(job.counters + 8, length)
+            if start + length > job.room:
+                continue
+            offsets[i] = start
+            factors[start : start + length] = factor[:length]
+            remainders[i] = remainder
+
+
+@jit
+def _differentiate(job, dictionary, grad_codes, beta, grad_X):
+    """Per sample, beta of Algorithm 1 of paper 1 in slots, and Eq. (12), ``dl/dx = D beta``."""
+    n_samples = job.n_samples
+    supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
+    factors = carray(_as_pointer(job.factors), job.room, np.float64)
+    offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
+    atoms, right, work = np.empty(job.width, np.int64), np.empty(job.width), np.empty(job.width)
+    while True:
+        first = _fetch_and_add(job.counters, _SAMPLES)
+        if first >= n_samples:
+            break
+        for i in range(first, min(first + _SAMPLES, n_samples)):
+            grad_X[i] = 0
+            if offsets[i] < 0:
+                continue
+            size = sizes[i]
+            factor = factors[offsets[i] :]
+            for q in range(size):
+                atoms[q] = abs(supports[i, q]) - 1
+                right[q] = grad_codes[i, atoms[q]]
+            solve_lower(factor, right, 0, size, work)
+            solve_upper(factor, size, work)
+            for q in range(size):
+                beta[i, q] = work[q]
+                work[q] = -work[q]
+            subtract_rows(grad_X[i], dictionary, atoms, work, size)
+
+
+@jit
+def _accumulate(job, codes, remainders, beta, grad_X, grad_dictionary):
+    """Algorithm 1, last line: ``-D beta a' + (x - D a) beta'``, by columns, summed over samples."""
+    n_samples, n_features = job.n_samples, job.n_features
+    supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
+    offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
+    while True:
+        first = _fetch_and_add(job.counters, _COLUMNS)
+        if first >= n_features:
+            break
+        last = min(first + _COLUMNS, n_features)
+        grad_dictionary[:, first:last] = 0
+        for i in range(n_samples):
+            if offsets[i] < 0:
+                continue
+            for q in range(sizes[i]):
+                atom = abs(supports[i, q]) - 1
+                b, a = beta[i, q], codes[i, atom]
+                for f in range(first, last):
+                    grad_dictionary[atom, f] += b * remainders[i, f] - a * grad_X[i, f]
+
+
+@functools.cache
+def get_loop(name: str, dtype: str) -> Any:
+    """The loop "encode", "differentiate" or "accumulate" for arrays of "float32" or "float64".
+
+    A C function, compiled unless that is cached on disk.
+    """
+    real = getattr(np, dtype)
+    # What is closed over is part of the key of the cache, and numba looks at this file alone.
+    version = zlib.crc32(Path(_active_set_kernels.__file__).read_bytes())
+
+    def encode(pointer):
+        _ = version
+        job = carray(pointer, 1, JOB)[0]
+        atoms_shape = (job.n_components, job.n_features)
+        _encode(
+            job,
+            carray(_as_pointer(job.X), (job.n_samples, job.n_features), real),
+            carray(_as_pointer(job.dictionary), atoms_shape, real),
+            carray(_as_pointer(job.transposed), (job.n_features, job.n_components), real),
+            carray(_as_pointer(job.gram), (job.n_components, job.n_components), real),
+            carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
+            carray(_as_pointer(job.remainders), (job.n_samples, job.n_features), real),
+        )
+
+    def differentiate(pointer):
+        _ = version
+        job = carray(pointer, 1, JOB)[0]
+        _differentiate(
+            job,
+            carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
+            carray(_as_pointer(job.grad_codes), (job.n_samples, job.n_components), real),
+            carray(_as_pointer(job.beta), (job.n_samples, job.width), real),
+            carray(_as_pointer(job.grad_X), (job.n_samples, job.n_features), real),
+        )
+
+    def accumulate(pointer):
+        _ = version
+        job = carray(pointer, 1, JOB)[0]
+        _accumulate(
+            job,
+            carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
+            carray(_as_pointer(job.remainders), (job.n_samples, job.n_features), real),
+            carray(_as_pointer(job.beta), (job.n_samples, job.width), real),
+            carray(_as_pointer(job.grad_X), (job.n_samples, job.n_features), real),
+            carray(_as_pointer(job.grad_dictionary), (job.n_components, job.n_features), real),
+        )
+
+    loops = {"encode": encode, "differentiate": differentiate, "accumulate": accumulate}
+    compiling: Any = functools.partial(cfunc, types.void(types.voidptr), fastmath=FASTMATH)
+    try:
+        return compiling(cache=True)(loops[name])
+    except RuntimeError:  # no folder for the cache can be written to
+        return compiling()(loops[name])
