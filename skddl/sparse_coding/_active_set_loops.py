@@ -190,11 +190,13 @@ def _accumulate(job, codes, remainders, beta, grad_X, grad_dictionary):
         for i in range(n_samples):
             if offsets[i] < 0:
                 continue
+            remainder, grad_x = remainders[i, first:last], grad_X[i, first:last]
             for q in range(sizes[i]):
                 atom = abs(supports[i, q]) - 1
                 b, a = beta[i, q], codes[i, atom]
-                for f in range(first, last):
-                    grad_dictionary[atom, f] += b * remainders[i, f] - a * grad_X[i, f]
+                grad_atom = grad_dictionary[atom, first:last]
+                for f in range(len(grad_atom)):
+                    grad_atom[f] += b * remainder[f] - a * grad_x[f]
 
 
 @functools.cache
