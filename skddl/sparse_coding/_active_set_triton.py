@@ -29,7 +29,7 @@ _ROUNDING = 4.0
 # method. Below what the package promises, since it is rounded itself.
 _ACCEPTED = {torch.float32: 9e-5, torch.float64: 1e-8}
 # Entries of the codes that are computed at a time: bounds the memory.
-_CHUNK_ELEMENTS = 2**24
+_CHUNK_ELEMENTS = 2**23
 
 
 def is_available(device: torch.device) -> bool:
@@ -95,8 +95,8 @@ class SupportFactors:
                         SLOTS=slots,
                         WIDTH=atoms.shape[1],
                         ROOT_EPS=eps**0.5,
-                        # Twice as many: H on the support is in registers, too.
-                        num_warps=_warps(2 * warps, rhs.dtype),
+                        # Computed in float64, with H on the support in registers, too.
+                        num_warps=4 * warps,
                     )
             fewer = slots
         return solution

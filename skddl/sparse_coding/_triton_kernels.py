@@ -155,6 +155,8 @@ def active_set(
     rounds = 0
     stalls = 0
     running = 1
+    # Each barrier parts loads of memory from stores of other threads.
+    tl.debug_barrier()
     while running == 1:
         # The correlations b - a H, from the codes as they are: no error is carried along.
         tl.store(atoms_ptr + slots, atoms)
@@ -179,7 +181,7 @@ def active_set(
         used = signs != 0
         gap = tl.where(used, tl.load(correlation_ptr + atoms, mask=used, other=0.0) - signs, 0.0)
         error = tl.max(tl.abs(gap), axis=0)
-        # Atoms in use are no candidates. Each barrier parts loads from stores of other threads.
+        # Atoms in use are no candidates.
         tl.debug_barrier()
         tl.store(correlation_ptr + atoms, tl.zeros_like(values), mask=used)
         tl.debug_barrier()
@@ -294,7 +296,8 @@ def solve_on_support(
     """Solve ``H_SS v = rhs_S`` for a sample of more than FEWER and at most SLOTS atoms S in use.
 
     A nearly singular system gets the ridge of `SupportSystem`: atoms enter in the same order, so
-    that the pivots are those of its Cholesky factor.
+    that the pivots are those of its Cholesky factor. An inverse loses twice the digits that such a
+    factor does, hence float64.
     """
     row = tl.program_id(0).to(tl.int64)
     count = tl.load(counts_ptr + row)
@@ -303,15 +306,15 @@ def solve_on_support(
     slots = tl.arange(0, SLOTS)
     used = slots < count
     atoms = tl.load(atoms_ptr + row * WIDTH + slots, mask=used, other=0)
-    rhs = tl.load(rhs_ptr + row * n_atoms + atoms, mask=used, other=0.0)
+    rhs = tl.load(rhs_ptr + row * n_atoms + atoms, mask=used, other=0.0).to(tl.float64)
     diagonals = tl.load(hessian_ptr + atoms * (n_atoms + 1), mask=used, other=0.0)
-    least = ROOT_EPS * tl.max(diagonals, axis=0)
+    least = ROOT_EPS * tl.max(diagonals.to(tl.float64), axis=0)
 
     ridge = least * 0
-    inverse = tl.zeros([SLOTS, SLOTS], dtype=rhs.dtype)
+    inverse = tl.zeros([SLOTS, SLOTS], dtype=tl.float64)
     attempts = 2
     while attempts > 0:
-        inverse = tl.zeros([SLOTS, SLOTS], dtype=rhs.dtype)
+        inverse = tl.zeros([SLOTS, SLOTS], dtype=tl.float64)
         smallest = least
         for slot in range(count):
             coefficients, pivot, _ = _expressed(

@@ -296,6 +296,20 @@ def test_systems_on_the_supports_are_solved(device, name, lambda2, dtype, rtol):
 
 
 @on_each_device
+def test_ill_conditioned_systems_are_solved_in_float32(device):
+    rng = np.random.default_rng(0)
+    dictionary = unit_rows(0.1 * rng.normal(size=(80, 40)) + rng.normal(size=40))
+    X = rng.normal(size=(4, 40))
+    codes = sparse_encode(X, dictionary, lambda1=0.01 * lambda_max(X, dictionary), solver="fista")
+    dictionary = dictionary.astype(np.float32)
+    atoms, codes = to_tensors(dictionary, codes.astype(np.float32), device=device)
+    factors = SupportFactors(atoms @ atoms.T, codes, int(codes.count_nonzero(1).max()))
+    system = SupportSystem(atoms.double() @ atoms.T.double(), 0.0, codes != 0)
+    assert torch.linalg.cond(system.matrix).max() > 1e4
+    assert_solves_support_systems(factors, dictionary, rtol=5e-3)
+
+
+@on_each_device
 @pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-3), (np.float64, 1e-6)])
 @pytest.mark.parametrize("distance", [0.0, 1e-9, 1e-5])
 def test_nearly_singular_systems_have_the_same_ridge(device, distance, dtype, rtol):
