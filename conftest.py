@@ -1,8 +1,15 @@
 """What doctests need; the fixtures of the tests are in tests/conftest.py."""
 
+import importlib.util
+
 import pytest
 
 from skddl import datasets
+
+# Kernels cannot be imported without what compiles them.
+collect_ignore = []
+if importlib.util.find_spec("triton") is None:
+    collect_ignore.append("skddl/sparse_coding/_triton_kernels.py")
 
 
 @pytest.fixture(autouse=True)
