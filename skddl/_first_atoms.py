@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
 
-from .sparse_coding._encode import CODES_AT_A_TIME
+from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 
 # lambda1="auto", as a share of the mean norm of the samples: within a quarter of both of paper 1's
@@ -66,7 +66,7 @@ def warn_of_zero_codes(
     """If no atom codes any sample of `X`, warn, and say which lambda1 would change that."""
     atoms = torch.from_numpy(dictionary)
     useful = 0.0
-    for part in gen_batches(len(X), max(1, CODES_AT_A_TIME["cpu"] // len(atoms))):
+    for part in gen_batches(len(X), samples_at_a_time(*atoms.shape)):
         # torch warns of memory that is not writable, although nothing is written here.
         samples = torch.from_numpy(np.require(X[part], requirements="W"))
         useful = max(useful, float(problem.lambda_max(samples, atoms).max()))

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ._base import as_array, refuse_changes, refuse_frames_of_sparse, unchanged_on_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from .sparse_coding import sparse_encode
-from .sparse_coding._encode import CODES_AT_A_TIME
+from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import SOLVERS, get_solver
 from .sparse_coding._spams import spams
@@ -378,7 +378,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         n_atoms = len(self.components_)
         gram, cross = np.zeros((n_atoms, n_atoms), X.dtype), np.zeros_like(self.components_)
         used, error = np.zeros(n_atoms, dtype=bool), np.empty(len(X), X.dtype)
-        for part in gen_batches(len(X), max(1, CODES_AT_A_TIME["cpu"] // n_atoms)):
+        for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
             codes = self._encode(X[part])
             gram += codes.T @ codes / len(X)
             cross += codes.T @ X[part] / len(X)

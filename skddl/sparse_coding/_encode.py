@@ -16,9 +16,9 @@ from ._solvers import all_finite, solve
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
-# Codes that are computed at a time, zeros included: enough to keep a device busy, while what the
-# solvers need beside them stays near 100 MB on a CPU.
-CODES_AT_A_TIME = {"cpu": 2**22, "cuda": 2**26}
+# Entries of the samples, or of their codes, zeros included, that are coded at a time: enough to
+# keep a device busy, while solvers hold some arrays of 4 MB at most on a CPU.
+_ENTRIES_AT_A_TIME = {"cpu": 2**19, "cuda": 2**26}
 
 
 def sparse_encode(
@@ -113,7 +113,7 @@ def sparse_encode(
     starts = {} if init is None else {"init": init}
     (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
     atoms = _as_tensor(dictionary, dtype)
-    size = max(1, CODES_AT_A_TIME["cuda" if atoms.is_cuda else "cpu"] // len(atoms))
+    size = samples_at_a_time(*atoms.shape, device=atoms.device)
     rows = CsrRows()
     codes = atoms.new_empty((0 if sparse_output else len(samples), len(atoms)))
     for first in range(0, max(1, len(samples)), size):  # of no samples, too, there is a part
@@ -187,6 +187,15 @@ def kkt_residual(
     arrays, _ = _check_arrays(X=X, dictionary=dictionary, codes=codes)
     residual = problem.kkt_residual(*(_as_tensor(values, torch.float64) for values in arrays))
     return residual if isinstance(X, Tensor) else residual.numpy()
+
+
+def samples_at_a_time(
+    n_components: int, n_features: int, *, device: torch.device | None = None
+) -> int:
+    """How many samples to code at a time, in so many atoms, so that no array becomes large."""
+    is_cuda = device is not None and device.type == "cuda"
+    entries = _ENTRIES_AT_A_TIME["cuda" if is_cuda else "cpu"]
+    return max(1, entries // max(n_components, n_features))
 
 
 def _check_bounds(tol: float | None, max_iter: int | None) -> None:
