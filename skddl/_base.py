@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
+from itertools import chain
 from math import prod
 from numbers import Integral
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils._set_output import _get_output_config
+from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 from torch import Tensor, nn
 
 from ._callbacks import CallbackSupportMixin
+from .sparse_coding._csr import CsrRows
 from .training import DivergenceError, identify
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
@@ -48,9 +51,11 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> Any:
         """`X` (and `y`) checked, `X` as a 2-D array that is copied only where it must be.
 
-        Images (n, C, H, W) become rows, torch tensors arrays. The dtype stays: rows are converted
-        batch by batch. With `reset`, the shape of the images is noted as `_image_shape`, and what
-        samples are divided by as `_divisor`: to a fitted model the dtype of a value means nothing.
+        Images (n, C, H, W) become rows, torch tensors arrays. A memmap of images that are not rows
+        in the file, as where channels come last, stays 4-D: it is never copied. The dtype stays,
+        too: rows are converted batch by batch. With `reset`, the shape of the images is noted as
+        `_image_shape`, and what samples are divided by as `_divisor`: to a fitted model the dtype
+        of a value means nothing.
         `options` are those of scikit-learn's `validate_data`.
         """
         X = as_array(X)
@@ -70,8 +75,15 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
                     f"X holds images of shape {shape[1:]}, but "
                     f"image_shape={self._image_shape} was expected."
                 )
-            X = np.asanyarray(X).reshape(len(X), -1)
-        checked = validate_data(self, X, y, reset=reset, **options)
+            X = np.asanyarray(X)
+        if len(shape) == 4 and len(X) and _is_on_disk(X) and not X[0].flags.c_contiguous:
+            validate_data(self, X[:1].reshape(1, -1), reset=reset)
+            options |= {"allow_nd": True, "estimator": self}
+            unlabelled = isinstance(y, str)
+            checked = check_array(X, **options) if unlabelled else check_X_y(X, y, **options)
+        else:
+            X = X.reshape(len(X), -1) if len(shape) == 4 else X
+            checked = validate_data(self, X, y, reset=reset, **options)
         if reset:
             X = checked[0] if isinstance(checked, tuple) else checked
             self._divisor = 255.0 if X.dtype == np.uint8 else 1.0
@@ -111,11 +123,13 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             ) from error
         return device
 
-    def _apply(self, function: Callable[[Any, Tensor], Tensor], X: Any) -> NDArray[Any]:
-        """`function` of the fitted module and of validated samples, batch by batch, as an array.
+    def _apply(
+        self, function: Callable[[Any, Tensor], Tensor], X: Any, *, sparse_output: bool = False
+    ) -> Any:
+        """`function` of the fitted module and of validated samples, batch by batch.
 
-        float64 samples are answered in float64: rounding in float32 would depend on how the
-        samples fall into batches.
+        An array, or with `sparse_output` a matrix in CSR format. float64 samples are answered in
+        float64: rounding in float32 would depend on how the samples fall into batches.
         """
         check_is_fitted(self)
         X = self._validate_samples(X, reset=False)
@@ -123,14 +137,14 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         device = self._torch_device()
         module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
         samples = Samples(X, device, dtype, self._divisor)
-        result = apply_in_batches(lambda x: function(module, x), samples, np.arange(len(samples)))
-        if not (finite := np.isfinite(result).all(axis=1)).all():
-            raise ValueError(
-                f"The network's output for sample {finite.argmin()} (and "
-                f"{(~finite).sum() - 1} others) is not finite: too large a sample, or a model that "
-                "diverged in training."
-            )
-        return result
+        rows = np.arange(len(samples))
+        outputs = _finite(outputs_in_batches(lambda x: function(module, x), samples, rows))
+        if not sparse_output:
+            return _join(outputs, len(rows))
+        matrix = CsrRows()
+        for batch in outputs:
+            matrix.append(batch)
+        return matrix.matrix()
 
 
 def _warn_of_channels_last(image_shape: tuple[int, ...]) -> None:
@@ -159,7 +173,7 @@ class Samples:
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features) or (n_samples, C, H, W)
         Of any real dtype; a memmap is read where rows are asked for.
     device, dtype
         Of the tensors.
@@ -201,16 +215,20 @@ class Samples:
     def inference_batch(self) -> int:
         """Samples to pass through a network at a time when nothing is learned."""
         values = _INFERENCE_VALUES["cuda" if self.device.type == "cuda" else "cpu"]
-        return min(_INFERENCE_SAMPLES, max(1, values // self.X.shape[1]))
+        return min(_INFERENCE_SAMPLES, max(1, values // prod(self.X.shape[1:])))
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def raw(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Rows as they are in `X`."""
+        return self.X[rows].reshape(len(rows), -1)
 
     def __getitem__(self, rows: NDArray[np.intp]) -> Tensor:
         if self.resident is None:
             # A copy: torch warns of views on memory that is not writable, and knows fewer types.
             with np.errstate(over="ignore"):  # infinite outputs are reported where they arise
-                chosen = np.array(self.X[rows], dtype=_NUMPY_TYPES[self.dtype])
+                chosen = np.array(self.raw(rows), dtype=_NUMPY_TYPES[self.dtype])
             batch = torch.from_numpy(chosen).to(self.device)
         else:
             batch = self.resident[torch.from_numpy(rows).to(self.device)].to(self.dtype)
@@ -220,15 +238,43 @@ class Samples:
 def apply_in_batches(
     function: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
 ) -> NDArray[Any]:
-    """`function` of some rows of the samples, without gradients, as one array."""
+    """`function` of some rows of the samples, at least one, without gradients, as one array."""
+    return _join(outputs_in_batches(function, samples, rows), len(rows))
+
+
+def outputs_in_batches(
+    function: Callable[[Tensor], Tensor], samples: Samples, rows: NDArray[np.intp]
+) -> Iterator[NDArray[Any]]:
+    """`function` of some rows of the samples, without gradients, batch by batch."""
     size = samples.inference_batch
-    with torch.no_grad():
-        return np.concatenate(
-            [
-                function(samples[rows[start : start + size]]).cpu().numpy()
-                for start in range(0, len(rows), size)
-            ]
-        )
+    for start in range(0, len(rows), size):
+        with torch.no_grad():
+            batch = function(samples[rows[start : start + size]]).cpu().numpy()
+        yield batch
+
+
+def _join(batches: Iterator[NDArray[Any]], n_rows: int) -> NDArray[Any]:
+    """Batches of `n_rows` rows in all as one array; never all of them twice in memory."""
+    first = next(batches)
+    joined = np.empty((n_rows, *first.shape[1:]), dtype=first.dtype)
+    start = 0
+    for batch in chain([first], batches):
+        joined[start : start + len(batch)] = batch
+        start += len(batch)
+    return joined
+
+
+def _finite(batches: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The batches, with an error for the first sample whose output is not finite."""
+    start = 0
+    for batch in batches:
+        if not (finite := np.isfinite(batch).all(axis=1)).all():
+            raise ValueError(
+                f"The network's output for sample {start + finite.argmin()} is not finite: too "
+                "large a sample, or a model that diverged in training."
+            )
+        start += len(batch)
+        yield batch
 
 
 def _is_on_disk(X: Any) -> bool:
@@ -254,6 +300,16 @@ def range_error(dtype: torch.dtype) -> ValueError:
 def dtype_name(dtype: torch.dtype) -> str:
     """As the parameter `dtype` has it."""
     return str(dtype).removeprefix("torch.")
+
+
+def refuse_frames_of_sparse(transformer: BaseEstimator) -> None:
+    """Raise, as scikit-learn's OneHotEncoder, if a data frame is to hold a sparse matrix."""
+    frame = _get_output_config("transform", transformer)["dense"]
+    if frame != "default" and transformer.sparse_output:
+        raise ValueError(
+            f"{frame.capitalize()} output does not support sparse data. Set sparse_output=False to "
+            f'output {frame} dataframes, or call set_output(transform="default").'
+        )
 
 
 def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:

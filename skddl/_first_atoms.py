@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_batches
 
+from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 
 # lambda1="auto", as a share of the mean norm of the samples: within a quarter of both of paper 1's
@@ -62,9 +64,12 @@ def warn_of_zero_codes(
     problem: ElasticNetProblem, X: NDArray[Any], dictionary: NDArray[Any]
 ) -> None:
     """If no atom codes any sample of `X`, warn, and say which lambda1 would change that."""
-    # torch warns of memory that is not writable, although nothing is written here.
-    samples = torch.from_numpy(np.require(X, requirements="W"))
-    useful = float(problem.lambda_max(samples, torch.from_numpy(dictionary)).max())
+    atoms = torch.from_numpy(dictionary)
+    useful = 0.0
+    for part in gen_batches(len(X), samples_at_a_time(*atoms.shape)):
+        # torch warns of memory that is not writable, although nothing is written here.
+        samples = torch.from_numpy(np.require(X[part], requirements="W"))
+        useful = max(useful, float(problem.lambda_max(samples, atoms).max()))
     if 0 < useful <= problem.lambda1:
         warnings.warn(
             f"lambda1={problem.lambda1:g} is so large that every code is zero: nothing can be "

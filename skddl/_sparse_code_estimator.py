@@ -13,6 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from ._base import refuse_frames_of_sparse
 from ._supervised import SupervisedEstimator
 from ._training_data import Batch
 from .nn._losses import Loss
@@ -47,6 +48,7 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         "verbose": ["verbose"],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
         "fit_intercept": ["boolean"],
+        "sparse_output": ["boolean"],
     }
 
     def _loss(self) -> Loss:
@@ -81,7 +83,7 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         loss = (losses * batch.sample_weight).mean()
         return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}
 
-    def transform(self, X: ArrayLike) -> NDArray[Any]:
+    def transform(self, X: ArrayLike) -> Any:
         """Sparse codes of the samples.
 
         Parameters
@@ -91,10 +93,12 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, n_codes)
+        codes : ndarray or CSR matrix of shape (n_samples, n_codes)
             Of one dense layer `n_components`; with patches those of each place, unless pooled.
+            A sparse matrix if `sparse_output`.
         """
-        return self._apply(lambda module, x: module.encode(x), X)
+        refuse_frames_of_sparse(self)
+        return self._apply(lambda module, x: module.encode(x), X, sparse_output=self.sparse_output)
 
     @property
     def coef_(self) -> NDArray[Any]:

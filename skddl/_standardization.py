@@ -1,5 +1,7 @@
 """Mean and spread of the samples, as the networks for images and tables take them."""
 
+from math import prod
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,11 +28,11 @@ def standardized_inputs(
     if not standardize:
         return StandardizedInputs(input_shape, torch.zeros(n_channels), torch.ones(n_channels))
     scaler = StandardScaler()
-    lowest, highest = np.full((2, samples.X.shape[1]), [[np.inf], [-np.inf]])
+    lowest, highest = np.full((2, prod(input_shape)), [[np.inf], [-np.inf]])
     size = samples.on("cpu").inference_batch  # where the statistics are computed
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), size):
-            batch = samples.X[rows[start : start + size]].astype(np.float64) / samples.divisor
+            batch = samples.raw(rows[start : start + size]).astype(np.float64) / samples.divisor
             scaler.partial_fit(batch)
             lowest, highest = np.minimum(lowest, batch.min(0)), np.maximum(highest, batch.max(0))
         # Of all pixels of a channel: the variance of their values is the mean of their variances

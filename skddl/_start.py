@@ -50,7 +50,7 @@ def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
     """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
     x = samples[rows]
-    if not x.isfinite().all() or (not x.any() and samples.X[rows].any()):
+    if not x.isfinite().all() or (not x.any() and samples.raw(rows).any()):
         raise range_error(samples.dtype)
     return x
 

@@ -17,6 +17,7 @@ from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn._inputs import Rescale
 from .nn._losses import Loss
 from .nn.task_driven import TaskDrivenNetwork
+from .sparse_coding import sparse_encode
 
 # Atoms of a regressor, unless the user says otherwise or there are fewer samples.
 _N_ATOMS = 100
@@ -129,6 +130,6 @@ def start_network(
     network.to(samples.dtype)
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(dictionary))
-        codes = code(torch.from_numpy(inputs[labelled]))
+    codes = torch.from_numpy(sparse_encode(inputs[labelled], dictionary, **vars(code.problem)))
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     return network, n_redrawn

@@ -339,7 +339,8 @@ class SupervisedEstimator(TorchEstimator):
         parameters = {
             name: clone(value, safe=False)  # what an estimator has learned is no parameter
             for name, value in self.get_params(deep=False).items()
-            if name not in ("checkpoint", "device", "verbose")  # which do not change the result
+            # Which do not change the result.
+            if name not in ("checkpoint", "device", "sparse_output", "verbose")
         }
         checkpoint = Checkpoint(
             self.checkpoint,

@@ -76,6 +76,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         verbose: int = 0,
         optimizer: str = "adam",
         fit_intercept: bool = True,
+        sparse_output: bool = False,
     ) -> None:
         self.n_components = n_components
         self.features = features
@@ -102,6 +103,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.verbose = verbose
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
+        self.sparse_output = sparse_output
 
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState

@@ -95,6 +95,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Whether the outputs are ``W a* + b`` instead of ``W a*``, and the linear features
         ``Z x + c`` instead of ``Z x``. Without, both are odd functions of the sample. b is not
         penalised.
+    sparse_output : bool, default=False
+        Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
+        (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
+        non-zeros among 4,096 atoms 0.25 GB instead of 16. What is learned does not depend on it.
 
     Attributes
     ----------

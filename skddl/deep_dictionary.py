@@ -105,6 +105,10 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         The method that takes the steps.
     fit_intercept : bool, default=True
         Whether the scores have an intercept, which is not penalised.
+    sparse_output : bool, default=False
+        Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
+        (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
+        non-zeros among 4,096 atoms 0.25 GB instead of 16. What is learned does not depend on it.
 
     Attributes
     ----------
@@ -223,6 +227,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         verbose: int = 0,
         optimizer: str = "adam",
         fit_intercept: bool = True,
+        sparse_output: bool = False,
     ) -> None:
         self.n_components = n_components
         self.patch_size = patch_size
@@ -252,6 +257,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         self.verbose = verbose
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
+        self.sparse_output = sparse_output
 
     def _loss(self) -> Loss:
         return cross_entropy

@@ -131,6 +131,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``, and the linear features
         ``Z x + c`` instead of ``Z x``. Without, both are odd functions of the sample, and a class
         between two others cannot be told from them. b is not penalised.
+    sparse_output : bool, default=False
+        Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
+        (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
+        non-zeros among 4,096 atoms 0.25 GB instead of 16. What is learned does not depend on it.
 
     Attributes
     ----------
@@ -244,6 +248,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         verbose: int = 0,
         optimizer: str = "sgd",
         fit_intercept: bool = True,
+        sparse_output: bool = False,
     ) -> None:
         super().__init__(
             n_components,
@@ -271,6 +276,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             verbose=verbose,
             optimizer=optimizer,
             fit_intercept=fit_intercept,
+            sparse_output=sparse_output,
         )
         self.loss = loss
         self.unlabeled_weight = unlabeled_weight

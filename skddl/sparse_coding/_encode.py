@@ -1,6 +1,5 @@
 """The public functions: sparse coding of numpy arrays and torch tensors."""
 
-import functools
 import math
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -11,10 +10,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from ._csr import CsrRows
 from ._problem import ElasticNetProblem
 from ._solvers import all_finite, solve
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
+
+# Entries of the samples, or of their codes, zeros included, that are coded at a time: enough to
+# keep a device busy, while solvers hold some arrays of 4 MB at most on a CPU.
+_ENTRIES_AT_A_TIME = {"cpu": 2**19, "cuda": 2**26}
 
 
 def sparse_encode(
@@ -28,7 +32,8 @@ def sparse_encode(
     init: Array | None = None,
     tol: float | None = None,
     max_iter: int | None = None,
-) -> Array:
+    sparse_output: bool = False,
+) -> Any:
     """Elastic-net codes of samples in a dictionary.
 
     Solves, for each row ``x`` of `X`, problem (3) of paper 1 (see :ref:`references`),
@@ -38,7 +43,7 @@ def sparse_encode(
     Parameters
     ----------
     X : ndarray or Tensor of shape (n_samples, n_features)
-        Samples.
+        Samples. A `numpy.memmap` is read, and converted, part by part.
     dictionary : ndarray or Tensor of shape (n_components, n_features)
         Atoms, of the kind (and device) of `X`.
     lambda1 : float
@@ -59,10 +64,14 @@ def sparse_encode(
     max_iter : int, default=None
         Bound on the rounds ("active-set"), on the steps of the path ("spams") or on the iterations
         ("fista"), and on the active-set rounds after them. None: enough for any problem.
+    sparse_output : bool, default=False
+        Whether to return a scipy matrix in CSR format, which holds 8 bytes (float64: 12) for each
+        non-zero and nothing for the others. The dense codes of all samples then never exist. Only
+        for arrays.
 
     Returns
     -------
-    codes : ndarray or Tensor of shape (n_samples, n_components)
+    codes : ndarray, Tensor or CSR matrix of shape (n_samples, n_components)
         In float32 if `X` and `dictionary` are, else in float64; tensors stay on their device.
         Not connected to autograd: for that there is :class:`skddl.nn.SparseCode`.
 
@@ -72,8 +81,8 @@ def sparse_encode(
         If an array contains NaN or infinity or is of the wrong shape, a weight is negative, or the
         solver is unknown or does not work here.
     TypeError
-        If `X`, `dictionary` and `init` are not all arrays or all tensors, or a number or a flag
-        is of another type.
+        If `X`, `dictionary` and `init` are not all arrays or all tensors, if `sparse_output` is
+        asked of tensors, or if a number or a flag is of another type.
 
     Warns
     -----
@@ -101,11 +110,32 @@ def sparse_encode(
     """
     problem = ElasticNetProblem(lambda1, lambda2, positive)
     _check_bounds(tol, max_iter)
+    _check_sparse_output(sparse_output, X)
     starts = {} if init is None else {"init": init}
-    x, atoms, *start = _check_arrays(X=X, dictionary=dictionary, **starts)
-    codes = solve(
-        problem, x, atoms, solver=solver, init=next(iter(start), None), tol=tol, max_iter=max_iter
-    ).codes
+    (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
+    atoms = _as_tensor(dictionary, dtype)
+    size = samples_at_a_time(*atoms.shape, device=atoms.device)
+    gram = atoms @ atoms.T if len(samples) > size else None  # once, not in each part
+    rows = CsrRows()
+    codes = atoms.new_empty((0 if sparse_output else len(samples), len(atoms)))
+    for first in range(0, max(1, len(samples)), size):  # of no samples, too, there is a part
+        part = slice(first, first + size)
+        coded = solve(
+            problem,
+            _as_tensor(samples[part], dtype),
+            atoms,
+            solver=solver,
+            init=_as_tensor(start[0][part], dtype) if start else None,
+            tol=tol,
+            max_iter=max_iter,
+            gram=gram,
+        ).codes
+        if sparse_output:
+            rows.append(coded.numpy())
+        else:
+            codes[part] = coded
+    if sparse_output:
+        return rows.matrix()
     return codes if isinstance(X, Tensor) else codes.numpy()
 
 
@@ -157,9 +187,18 @@ def kkt_residual(
     array([0.5])
     """
     problem = ElasticNetProblem(lambda1, lambda2, positive)
-    x, atoms, a = _check_arrays(X=X, dictionary=dictionary, codes=codes)
-    residual = problem.kkt_residual(x.double(), atoms.double(), a.double())
+    arrays, _ = _check_arrays(X=X, dictionary=dictionary, codes=codes)
+    residual = problem.kkt_residual(*(_as_tensor(values, torch.float64) for values in arrays))
     return residual if isinstance(X, Tensor) else residual.numpy()
+
+
+def samples_at_a_time(
+    n_components: int, n_features: int, *, device: torch.device | None = None
+) -> int:
+    """How many samples to code at a time, in so many atoms, so that no array becomes large."""
+    is_cuda = device is not None and device.type == "cuda"
+    entries = _ENTRIES_AT_A_TIME["cuda" if is_cuda else "cpu"]
+    return max(1, entries // max(n_components, n_features))
 
 
 def _check_bounds(tol: float | None, max_iter: int | None) -> None:
@@ -175,14 +214,27 @@ def _check_bounds(tol: float | None, max_iter: int | None) -> None:
             raise ValueError(f"max_iter must be None or at least 1, got {max_iter!r}.")
 
 
-def _check_arrays(**named: Any) -> list[Tensor]:
-    """Samples, atoms and codes, if any: finite, detached, of one dtype, of shapes that fit."""
+def _check_sparse_output(sparse_output: Any, X: Any) -> None:
+    if not isinstance(sparse_output, bool | np.bool_):
+        raise TypeError(f"sparse_output must be True or False, got {sparse_output!r}.")
+    if sparse_output and isinstance(X, Tensor):
+        raise TypeError(
+            "sparse_output=True gives a scipy matrix and needs numpy arrays, not tensors: pass "
+            "X.numpy(), or call to_sparse_csr() of the codes."
+        )
+
+
+def _check_arrays(**named: Any) -> tuple[list[Any], torch.dtype]:
+    """Samples, atoms and codes, if any, and the type in which to compute.
+
+    They are finite, detached and of shapes that fit; arrays are as yet of any type.
+    """
     are_tensors = {name: isinstance(value, Tensor) for name, value in named.items()}
     if len(set(are_tensors.values())) > 1:
         raise TypeError(f"Arrays and torch tensors cannot be mixed: {are_tensors} (tensor or not).")
-    check = _check_tensor if are_tensors["X"] else _from_numpy
+    check = _check_tensor if are_tensors["X"] else _check_numpy
     arrays = {name: check(value, name) for name, value in named.items()}
-    (n_samples, n_features), device = arrays["X"].shape, arrays["X"].device
+    n_samples, n_features = arrays["X"].shape
     n_components, n_features_of_atoms = arrays["dictionary"].shape
     if not n_components or not n_features_of_atoms:
         raise ValueError(
@@ -193,14 +245,14 @@ def _check_arrays(**named: Any) -> list[Tensor]:
             f"X has {n_features} features, but the atoms of dictionary have {n_features_of_atoms}."
         )
     for name, value in arrays.items():
-        if value.device != device:
+        if are_tensors["X"] and value.device != (device := arrays["X"].device):
             raise ValueError(f"{name} is on {value.device}, X on {device}.")
         if name not in ("X", "dictionary") and value.shape != (n_samples, n_components):
             raise ValueError(
                 f"{name} must have shape {(n_samples, n_components)}, got {tuple(value.shape)}."
             )
-    dtype = functools.reduce(torch.promote_types, (value.dtype for value in arrays.values()))
-    return [value.to(dtype) for value in arrays.values()]
+    is_single = all(value.dtype in (torch.float32, np.float32) for value in arrays.values())
+    return list(arrays.values()), torch.float32 if is_single else torch.float64
 
 
 def _check_tensor(value: Tensor, name: str) -> Tensor:
@@ -215,10 +267,17 @@ def _check_tensor(value: Tensor, name: str) -> Tensor:
     return value
 
 
-def _from_numpy(value: Any, name: str) -> Tensor:
-    # torch takes no arrays whose strides are negative or whose bytes are swapped.
-    array = check_array(
-        value, dtype=[np.float64, np.float32], order="C", input_name=name, ensure_min_samples=0
-    )
-    # It warns about sharing memory that is not writable, although nothing is written here.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+def _check_numpy(value: Any, name: str) -> NDArray[Any]:
+    array: NDArray[Any] = check_array(value, input_name=name, ensure_min_samples=0)
+    if array.dtype.kind == "f" and array.itemsize > 8:  # a long double may be beyond float64
+        array = check_array(array, dtype=np.float64, input_name=name, ensure_min_samples=0)
+    return array
+
+
+def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.to(dtype)
+    # torch takes no arrays whose strides are negative or whose bytes are swapped. It warns about
+    # sharing memory that is not writable, although nothing is written here.
+    kind = np.float32 if dtype == torch.float32 else np.float64
+    return torch.from_numpy(np.require(values, dtype=kind, requirements=("C", "W")))
