@@ -53,7 +53,8 @@ class CodingProblem:
 def load_images(data_home, n_samples=4000):
     """Normalised images of digits of 28x28 pixels, their labels and where they come from.
 
-    Without MNIST, the digits that scikit-learn comes with, enlarged and moved about.
+    Without MNIST, the digits that scikit-learn comes with, enlarged, moved about and with noise:
+    samples that repeat one another would make other problems of them.
     """
     try:
         X, y = load_mnist(data_home, subset="train", return_X_y=True)
@@ -63,11 +64,11 @@ def load_images(data_home, n_samples=4000):
         small, labels = sklearn.datasets.load_digits(return_X_y=True)
         chosen = rng.integers(len(small), size=n_samples)
         large = np.kron(small[chosen].reshape(-1, 8, 8), np.ones((1, 3, 3)))
-        X = np.zeros((n_samples, 28, 28))
+        X = rng.normal(size=(n_samples, 28, 28))
         for image, digit, (row, column) in zip(
             X, large, rng.integers(5, size=(n_samples, 2)), strict=True
         ):
-            image[row : row + 24, column : column + 24] = digit
+            image[row : row + 24, column : column + 24] += digit
         X, y, source = X.reshape(n_samples, 784), labels[chosen], "scikit-learn's digits, enlarged"
     return SampleNormalizer().fit_transform(X.astype(np.float32)), y, source
 

@@ -248,12 +248,12 @@ def main():
         rows.append(row)
         print_row(row)
 
-    batches = (N_SAMPLES_ON_GPU,) if on_gpu else (BATCH, 2000)
-    for n_samples in batches:
-        for problem in cold_problems(X, y):
-            time_cold = time_fast if on_gpu else time_all
+    cold, warm = list(cold_problems(X, y)), list(warm_problems(X, y))
+    time_cold = time_fast if on_gpu else time_all
+    for n_samples in (N_SAMPLES_ON_GPU,) if on_gpu else (BATCH, 2000):
+        for problem in cold:
             note(result["cold"], time_cold(problem.first(n_samples), solver, repeats, device))
-        for problem in warm_problems(X, y):
+        for problem in warm:
             note(result["warm"], time_fast(problem.first(n_samples), solver, repeats, device))
     if not on_gpu:
         for problem in large_problems(X):

@@ -27,7 +27,7 @@ def load(name):
 
 def number(value):
     """Three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def span(values):
@@ -61,11 +61,11 @@ def factor_span(rows, coder):
 def setting(result):
     """The conditions of a run in a line."""
     values = result["setting"]
-    device = "a GPU" if values["device"] == "cuda" else "the CPU"
-    parts = [f"On {device}", f"{values['threads']} threads on the CPU", "float32"]
-    if "data" in values:
-        parts += [f"images: {values['data']}", f'solver="{values["solver"]}"']
-    return ", ".join(parts) + "."
+    device = "A GPU, and a CPU with" if values["device"] == "cuda" else "A CPU with"
+    return (
+        f"{device} {values['threads']} threads, float32, images: {values['data']}, "
+        f'`solver="{values["solver"]}"`.'
+    )
 
 
 def targets():
@@ -197,7 +197,7 @@ def unrolled(device):
 
 
 def coder_table(rows):
-    """Problems of one size: what each coder takes, and how good its codes are."""
+    """One problem with several batches: what each coder takes, and how good its codes are."""
     coders = list(dict.fromkeys(name for row in rows for name in row["coders"]))
     lines = []
     for name in coders:
@@ -217,32 +217,28 @@ def coder_table(rows):
                 f"{max(f['kkt residual'] for f in found):.0e}",
                 percent(max(f["above 1e-4"] for f in found)),
             )
-        at_most = min(f["n_samples"] for f in found)
-        lines.append((name, *cells, *quality, at_most))
+        fewest = min(f["n_samples"] for f in found)
+        lines.append((name, *cells, *quality, fewest))
     header = (
         "µs per sample (times ours)",
-        *(f"{row['problem']}, {row['n_samples']:,} samples" for row in rows),
+        *(f"batch of {row['n_samples']:,}" for row in rows),
         "largest KKT residual",
         "above 1e-4",
-        "samples, at least",
+        "fewest samples",
     )
     return table(header, lines)
 
 
 def encode(device):
-    """Cold starts, a table for each size."""
+    """Cold starts, a table for each problem."""
     if (result := load(f"encode-{device}")) is None:
         return MISSING.capitalize() + "."
-    sizes: dict[tuple[int, int], list] = {}
+    problems: dict[str, list] = {}
     for row in result["cold"]:
-        sizes.setdefault((row["n_components"], row["n_features"]), []).append(row)
-    return "\n\n".join(
-        [setting(result)]
-        + [
-            f"{n_components:,} atoms, {n_features} features:\n\n{coder_table(rows)}"
-            for (n_components, n_features), rows in sizes.items()
-        ]
-    )
+        size = f"{row['n_components']:,} atoms, {row['n_features']} features"
+        problems.setdefault(f"{row['problem']} ({size})", []).append(row)
+    tables = [f"{name}:\n\n{coder_table(rows)}" for name, rows in problems.items()]
+    return "\n\n".join([setting(result), *tables])
 
 
 def warm(device):
@@ -288,7 +284,9 @@ def sizes(device):
                 number(coders[name]["microseconds per sample"]) if name in coders else ""
                 for name in ("skddl", "SPAMS", LARS)
             ]
-            lines.append((f"{row['n_components']} x {row['n_features']}", row["n_samples"], *cells))
+            lines.append(
+                (f"{row['n_components']:,} x {row['n_features']:,}", row["n_samples"], *cells)
+            )
     header = ("atoms x features", "samples", "skddl, µs per sample", "SPAMS", LARS)
     return table(header, lines)
 
