@@ -51,8 +51,10 @@ docs: $(VENV)/.installed-docs  ## build the documentation in docs/_build/html
 notebooks: $(VENV)/.installed-notebooks  ## execute the notebooks in place
 	$(RUN) -m jupyter execute --inplace notebooks/*.ipynb
 
-bench: $(VENV)/.installed  ## time one training step and the solvers
+bench: $(VENV)/.installed-bench  ## time the solvers and a training step, refresh the tables
+	$(RUN) benchmarks/encode.py
 	$(RUN) benchmarks/step.py
+	$(RUN) benchmarks/speed_tables.py
 
 clean:  ## remove what the targets wrote, except .venv
 	rm -rf demo_output docs/_build docs/generated dist build

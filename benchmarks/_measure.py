@@ -4,17 +4,26 @@ import json
 import os
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 
-def medians(functions, repeats, device, warm_up=3):
-    """Median seconds of each function, called in turns, and the seconds of each call."""
+def medians(functions, repeats, device, warm_up=3, settle=False):
+    """Median seconds of each function, called in turns, and the seconds of each call.
+
+    With `settle` each is called once more before each call that counts: what the function before
+    left in the caches, and its threads that still wait for work, are then not charged to the next.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(-warm_up, repeats):
         for name, function in functions.items():
+            if settle:
+                function()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
             start = time.perf_counter()
             function()
             if device.type == "cuda":
@@ -30,14 +39,21 @@ def median_ratio(seconds, name, reference):
 
 
 def peak_memory(function):
-    """Bytes of tensors on the CPU that a call of `function` adds at its peak."""
+    """Bytes of tensors and arrays on the CPU that a call of `function` adds at its peak.
+
+    Those of tensors and those of arrays are added although their peaks may come one after the
+    other. What compiled code of other packages allocates for itself is not seen.
+    """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        tracemalloc.start()
         function()
+        _, of_arrays = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
     # `profiler.events()` has the events of memory only as parts of operators.
     results = profiler.profiler.kineto_results
     events = [event for event in results.events() if event.name() == "[memory]"]
     changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-    return int(np.cumsum(changes).max())
+    return int(np.cumsum(changes).max()) + of_arrays
 
 
 class Results:

@@ -1,114 +1,85 @@
-"""Where the time of a training step goes, and what `sparse_encode` costs.
+"""Where the time of a training step goes, and what it is beside.
 
-    python benchmarks/step.py [--device cuda]
+    python benchmarks/step.py [--device cuda] [--solver fista]
 
 One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) split into
-its parts, beside the step of the same features under a linear classifier; then `sparse_encode`
-beside SPAMS called directly and scikit-learn's `sparse_encode`; then steps of DeTraMe networks
-beside those of their ReLU twins, and beside the ratio of their multiply-adds, and the memory that
-they take. All in one run, repeated in turns: the medians of the ratios are what to quote.
+its parts, beside the step of the same features under a linear classifier, and beside the floor:
+the multiply-adds that no exact method can do without, at the rate at which this machine multiplies
+matrices of that size. Then a step of TDDL-LIN beside backpropagation through 100 steps of FISTA in
+the same network: time and memory. All in one run, repeated in turns: the medians of the ratios are
+what to quote.
 """
 
 import argparse
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import sklearn.decomposition
 import torch
 from _measure import median_ratio, medians, peak_memory
+from _speed_problems import BATCH, features_of, load_images, make_network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from skddl.datasets import load_mnist
-from skddl.dictionary import class_dictionary
-from skddl.nn import LeNetFeatures, PlainNet, SparseCode
-from skddl.nn.task_driven import TaskDrivenNetwork
-from skddl.preprocessing import SampleNormalizer
-from skddl.sparse_coding import kkt_residual, sparse_encode
+from skddl.sparse_coding import kkt_residual
 from skddl.training import make_optimizer, project_
 
-try:
-    import spams
-except ImportError:
-    spams = None
-
 HERE = Path(__file__).parent
-BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
-# Depth, width, steps and batch of the DeTraMe networks.
-NETWORKS = {
-    "PlainNet 3, a sixth of the width, 3 steps": (3, 1 / 6, 3, 128),
-    "PlainNet 3, 5 steps": (3, 1.0, 5, 128),
-    "PlainNet 9, 2 steps": (9, 1.0, 2, 32),
-}
+N_UNROLLED = 100
 
 
-def load_images(data_home):
-    """Normalised MNIST images and labels, or random ones of that size where MNIST is missing."""
-    try:
-        X, y = load_mnist(data_home, subset="train", return_X_y=True)
-        X, y, source = X[:4000], y[:4000], "MNIST"
-    except FileNotFoundError:
-        rng = np.random.default_rng(0)
-        X, y, source = rng.random((4000, 784)), rng.integers(10, size=4000), "random images"
-    return SampleNormalizer().fit_transform(X.astype(np.float32)), y, source
+class UnrolledCode(nn.Module):
+    """Codes by a number of steps of FISTA, to be differentiated by backpropagation."""
+
+    def __init__(self, dictionary, lambda1, n_steps):
+        super().__init__()
+        self.dictionary = nn.Parameter(dictionary.detach().clone())
+        self.n_steps = n_steps
+        # Once, not in each step as training would have to: in favour of unrolling.
+        self.rate = 1 / float(torch.linalg.matrix_norm(self.dictionary.detach(), ord=2)) ** 2
+        self.threshold = self.rate * lambda1
+
+    def forward(self, x):
+        """Codes of inputs of shape (n_samples, n_features)."""
+        codes = moved = x.new_zeros(len(x), len(self.dictionary))
+        t = 1.0
+        for _ in range(self.n_steps):
+            residual = torch.addmm(x, moved, self.dictionary, alpha=-1)
+            gradient_step = torch.addmm(moved, residual, self.dictionary.T, alpha=self.rate)
+            previous, codes = codes, nn.functional.softshrink(gradient_step, self.threshold)
+            t_next = (1 + (1 + 4 * t * t) ** 0.5) / 2
+            moved = torch.lerp(codes, previous, (1 - t) / t_next)
+            t = t_next
+        return codes
 
 
-def make_network(X, y, device):
-    """TDDL-CNN as paper 1 starts it, with lambda1 such that codes have about 30 non-zeros."""
-    torch.manual_seed(0)
-    features = LeNetFeatures(SHAPE)
-    with torch.no_grad():
-        inputs = features(torch.from_numpy(X)).numpy()
-    scale = float(np.linalg.norm(inputs, axis=1).mean())
-    dictionary, _ = class_dictionary(
-        inputs, y, n_components=N_ATOMS, lambda1=0.05 * scale, random_state=0
-    )
-    low, high = 1e-4 * scale, 0.1 * scale
-    for _ in range(12):  # bisection: fewer non-zeros the larger lambda1
-        lambda1 = (low * high) ** 0.5
-        codes = sparse_encode(inputs[:500], dictionary, lambda1=lambda1)
-        n_nonzero = (codes != 0).sum(1).mean()
-        low, high = (lambda1, high) if n_nonzero > 30 else (low, lambda1)
-    code = SparseCode(inputs.shape[1], N_ATOMS, lambda1=lambda1)
-    code.dictionary.data = torch.from_numpy(dictionary)
-    return TaskDrivenNetwork(features, code, 10, bias=False).to(device), inputs, float(n_nonzero)
-
-
-def time_step(network, X, y, device, repeats):
-    """Milliseconds of a whole step, of its parts, and of the plain step; and their ratio."""
-    x, target = (
-        torch.from_numpy(X[:BATCH]).to(device),
-        torch.from_numpy(y[:BATCH]).long().to(device),
-    )
-    features, code = network.features, network.code
-    plain_classifier = nn.Linear(code.dictionary.shape[1], 10).to(device)
-    # Rates of zero: the steps cost what they cost, and every repeat sees the same problem.
+def make_step(network, x, target):
+    """A training step."""
+    # A rate near zero: the steps cost what they cost, and every repeat sees the same problem.
     optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
-    plain = nn.Sequential(features, plain_classifier)
-    plain_optimizer = make_optimizer("sgd", [(plain.parameters(), 0.0)], 1e-30)
 
-    def task_driven_step():
+    def step():
         loss = nn.functional.cross_entropy(network(x), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        code.project_()
+        project_(network)
 
-    def plain_step():
-        loss = nn.functional.cross_entropy(plain(x), target)
-        plain_optimizer.zero_grad()
-        loss.backward()
-        plain_optimizer.step()
+    return step
 
+
+def time_step(network, x, target, device, repeats):
+    """Milliseconds of a whole step, of its parts, and of the plain step; their ratio; the floor."""
+    features, code = network.features, network.code
+    plain = nn.Sequential(features, nn.Linear(code.dictionary.shape[1], 10).to(device))
+    plain_step = make_step(plain, x, target)
     with torch.no_grad():
         inputs = features(x)
     inputs.requires_grad_()
     fixed = copy.deepcopy(code)  # not one that the steps write to
     codes = fixed(inputs)
     direction = torch.randn_like(codes)
+    dictionary = fixed.dictionary.detach()
 
     def features_forward_and_backward():
         features(x).backward(inputs.detach())
@@ -124,174 +95,102 @@ def time_step(network, X, y, device, repeats):
 
     median, seconds = medians(
         {
-            "step": task_driven_step,
+            "step": make_step(network, x, target),
             "plain step": plain_step,
             "features": features_forward_and_backward,
             "coding": coding,
             "implicit gradient": implicit_gradient,
+            "matrix product": lambda: dictionary @ dictionary.T,
         },
         repeats,
         device,
     )
+    product = median.pop("matrix product")
     parts = median["features"] + median["coding"] + median["implicit gradient"]
     median["rest"] = median["step"] - parts
+
+    n_atoms, n_features = dictionary.shape
+    rate = n_atoms**2 * n_features / product
+    with FlopCounterMode(display=False) as counter:
+        plain_step()
+    multiply_adds = {
+        "plain step": counter.get_total_flops() / 2,
+        **unavoidable((codes != 0).sum(1).double().cpu().numpy(), n_atoms, n_features),
+    }
+    floor = sum(multiply_adds.values()) / rate
     return {
         "milliseconds": {name: 1e3 * value for name, value in median.items()},
         "step over plain step": median_ratio(seconds, "step", "plain step"),
+        "floor": {
+            "multiply-adds per second": rate,
+            "millions of multiply-adds": {k: v / 1e6 for k, v in multiply_adds.items()},
+            "milliseconds": {k: 1e3 * v / rate for k, v in multiply_adds.items()},
+            "step over floor": median["step"] / floor,
+        },
     }
 
 
-def time_encode(inputs, network, device, repeats):
-    """Microseconds per sample of `sparse_encode` and its peers, at two batch sizes."""
-    lambda1 = network.code.problem.lambda1
-    dictionary = network.code.dictionary.detach().cpu().numpy()
-    on_device = torch.from_numpy(dictionary).to(device)
-    results: list[dict[str, Any]] = []
-    for n_samples in (100, 2000):
-        X = inputs[:n_samples]
-        x = torch.from_numpy(X).to(device)
-        functions = {"skddl": lambda x=x: sparse_encode(x, on_device, lambda1=lambda1)}
-        if spams is not None:
-            # What a user of SPAMS writes, with codes as a dense array.
-            functions["spams"] = lambda X=X: spams.lasso(
-                np.asfortranarray(X.T),
-                np.asfortranarray(dictionary.T),
-                lambda1=lambda1,
-                L=min(dictionary.shape),
-                numThreads=torch.get_num_threads(),
-            ).toarray()
-        median, seconds = medians(functions, repeats, device)
-        result = {
-            "n_samples": n_samples,
-            "microseconds per sample": {k: 1e6 * v / n_samples for k, v in median.items()},
-            "kkt residual": float(
-                kkt_residual(x, on_device, functions["skddl"](), lambda1=lambda1).max()
-            ),
+def unavoidable(n_nonzero, n_atoms, n_features):
+    """Multiply-adds that exact codes and their gradient take, given the supports.
+
+    `n_nonzero` has the size of the support of each sample.
+    """
+    n_samples, total = len(n_nonzero), n_nonzero.sum()
+    return {
+        "Gram matrix, half": n_atoms * (n_atoms + 1) / 2 * n_features,
+        "correlations": n_samples * n_atoms * n_features,
+        # A Cholesky factor, for the code and for beta a triangle forth and one back.
+        "support solves": (n_nonzero**3 / 6 + 2 * n_nonzero**2).sum(),
+        # Whether the other atoms stay out: the Gram matrix times the code.
+        "optimality": total * n_atoms,
+        # beta D, a D, and the two outer products of the dictionary's gradient.
+        "gradient": 4 * total * n_features,
+    }
+
+
+def time_unrolled(network, x, target, device, repeats):
+    """A step of TDDL-LIN over one by backpropagation through FISTA: time and memory."""
+    code = network.code
+    unrolled = copy.deepcopy(network)
+    unrolled.code = UnrolledCode(code.dictionary, code.problem.lambda1, N_UNROLLED).to(device)
+    steps = {
+        "implicit": make_step(network, x, target),
+        "unrolled": make_step(unrolled, x, target),
+    }
+    median, seconds = medians(steps, repeats, device)
+    with torch.no_grad():
+        inputs = network.features(x)
+        residual = {
+            name: kkt_residual(
+                inputs, code.dictionary, a.code(inputs), lambda1=code.problem.lambda1
+            )
+            for name, a in (("implicit", network), ("unrolled", unrolled))
         }
-        if spams is not None:
-            result["skddl over spams"] = median_ratio(seconds, "skddl", "spams")
-        results.append(result)
-    X = inputs[:100]
-    median, seconds = medians(
-        {
-            "skddl": lambda: sparse_encode(X, dictionary, lambda1=lambda1),
-            "scikit-learn": lambda: sklearn.decomposition.sparse_encode(
-                X, dictionary, algorithm="lasso_lars", alpha=lambda1
-            ),
-        },
-        3,
-        device,
-        warm_up=1,
-    )
-    results[0]["microseconds per sample"]["scikit-learn (lasso_lars)"] = (
-        1e6 * median["scikit-learn"] / 100
-    )
-    results[0]["scikit-learn over skddl"] = median_ratio(seconds, "scikit-learn", "skddl")
-    return results
+    result = {
+        "milliseconds": {name: 1e3 * value for name, value in median.items()},
+        "unrolled over implicit": median_ratio(seconds, "unrolled", "implicit"),
+        "largest kkt residual": {name: float(r.max()) for name, r in residual.items()},
+        "median kkt residual": {name: float(r.median()) for name, r in residual.items()},
+    }
+    if device.type == "cpu":
+        result["megabytes"] = {name: peak_memory(step) / 1e6 for name, step in steps.items()}
+    return result
 
 
-def make_steps(network, images, target):
-    """A training step and an inference step of a network."""
-    # A rate near zero: the steps cost what they cost, and every repeat sees the same.
-    optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30, momentum=0.9)
-    fixed = copy.deepcopy(network).eval()
-
-    def training():
-        loss = nn.functional.cross_entropy(network(images), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        project_(network)
-
-    def inference():
-        with torch.no_grad():
-            fixed(images)
-
-    return {"training": training, "inference": inference}
-
-
-def time_networks(device, repeats):
-    """Training and inference steps of DeTraMe networks over those of their twins."""
-    torch.manual_seed(0)
-    results = []
-    for name, (depth, width, n_steps, batch) in NETWORKS.items():
-        images = torch.randn(batch, 3, 32, 32, device=device)
-        target = torch.randint(10, (batch,), device=device)
-        options: dict[str, Any] = {"width": width, "n_steps": n_steps, "batch_norm": True}
-        options["dropout"] = (0.0, 0.0)  # on a CPU it would take as long as all the rest
-        functions, multiply_adds = {}, {}
-        for activation in ("relu", "q-metric"):
-            network = PlainNet(depth, n_classes=10, activation=activation, **options).to(device)
-            for step, function in make_steps(network, images, target).items():
-                functions[step, activation] = function
-                with FlopCounterMode(display=False) as counter:
-                    function()
-                multiply_adds[step, activation] = counter.get_total_flops() // 2
-        median, seconds = medians(functions, repeats, device, warm_up=2)
-        for step in ("training", "inference"):
-            ours, twin = (step, "q-metric"), (step, "relu")
-            time_ratio = median_ratio(seconds, ours, twin)
-            of_work = multiply_adds[ours] / multiply_adds[twin]
-            results.append(
-                {
-                    "network": name,
-                    "batch": batch,
-                    "step": step,
-                    "milliseconds": 1e3 * median[ours],
-                    "milliseconds of the twin": 1e3 * median[twin],
-                    "time over twin": time_ratio,
-                    "multiply-adds over twin": of_work,
-                    "time over multiply-adds": time_ratio / of_work,
-                }
-            )
-    return results
-
-
-def measure_memory():
-    """Megabytes that a training step of PlainNet 3 takes on a CPU, steps kept or computed again."""
-    images, target = torch.randn(128, 3, 32, 32), torch.randint(10, (128,))
-    results = []
-    for n_steps in (2, 5, 10):
-        megabytes = {}
-        for name, memory_efficient in (("kept", False), ("computed again", True)):
-            network = PlainNet(
-                3,
-                n_classes=10,
-                n_steps=n_steps,
-                batch_norm=True,
-                dropout=(0.0, 0.0),
-                memory_efficient=memory_efficient,
-            )
-            training = make_steps(network, images, target)["training"]
-            training()  # what an optimizer remembers is there before
-            megabytes[name] = peak_memory(training) / 1e6
-        results.append({"steps": n_steps, **megabytes})
-    return results
-
-
-def print_networks(results, memory):
-    """What `time_networks` and `measure_memory` found, in Markdown."""
-    print(
-        "\n| DeTraMe network | step | ms | ms, twin | time over twin | multiply-adds over twin "
-        "| time over multiply-adds |\n|---|---|---|---|---|---|---|"
-    )
-    for row in results:
-        print(
-            f"| {row['network']}, batch {row['batch']} | {row['step']} | {row['milliseconds']:.1f} "
-            f"| {row['milliseconds of the twin']:.1f} | {row['time over twin']:.2f} "
-            f"| {row['multiply-adds over twin']:.2f} | {row['time over multiply-adds']:.2f} |"
-        )
-    print(
-        "\n| steps of PlainNet 3, batch 128 | MB, steps kept | MB, computed again |\n|---|---|---|"
-    )
-    for row in memory:
-        print(f"| {row['steps']} | {row['kept']:.0f} | {row['computed again']:.0f} |")
+def flat(values, prefix=""):
+    """Names and values of a nested dict, one after the other."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}: ")
+        else:
+            yield prefix + name, value
 
 
 def main():
     """Time, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--solver", default="auto")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--data-home", help="folder with mnist/ (default: SKDDL_DATA)")
     parser.add_argument("--output", type=Path, help="default: benchmarks/results/step-DEVICE.json")
@@ -299,35 +198,37 @@ def main():
     device = torch.device(arguments.device)
 
     X, y, source = load_images(arguments.data_home)
-    network, inputs, n_nonzero = make_network(X, y, device)
+    batch = torch.from_numpy(X[:BATCH]).to(device), torch.from_numpy(y[:BATCH]).long().to(device)
+    found, shapes = {}, {}
+    for name, features, measure in (
+        ("TDDL-CNN", "lenet", time_step),
+        ("TDDL-LIN", "linear", time_unrolled),
+    ):
+        network = make_network(X, y, features)
+        inputs, dictionary = features_of(network, X[:BATCH])
+        network.code.solver = arguments.solver
+        network.to(device)
+        codes = network.encode(batch[0])
+        shapes[name] = {
+            "atoms": len(dictionary),
+            "features": inputs.shape[1],
+            "non-zeros per code": float((codes != 0).sum(1).double().mean()),
+        }
+        found[name] = measure(network, *batch, device, arguments.repeats)
     result = {
         "setting": {
             "data": source,
             "device": device.type,
+            "solver": arguments.solver,
             "threads": torch.get_num_threads(),
             "batch": BATCH,
-            "atoms": N_ATOMS,
-            "features": inputs.shape[1],
-            "non-zeros per code": n_nonzero,
+            **shapes,
         },
-        "step": time_step(network, X, y, device, arguments.repeats),
-        "encode": time_encode(inputs, network, device, arguments.repeats),
-        "networks": time_networks(device, max(3, arguments.repeats // 3)),
-        "memory": measure_memory(),
+        **found,
     }
-    print(", ".join(f"{key}: {value}" for key, value in result["setting"].items()), "\n")
-    print("| part of a TDDL-CNN step | milliseconds |\n|---|---|")
-    for name, value in result["step"]["milliseconds"].items():
-        print(f"| {name} | {value:.2f} |")
-    print(f"\nstep over plain step: {result['step']['step over plain step']:.2f}\n")
-    for row in result["encode"]:
-        print(f"sparse_encode, {row['n_samples']} samples, microseconds per sample:")
-        for name, value in row["microseconds per sample"].items():
-            print(f"  {name}: {value:.1f}")
-        for name in ("skddl over spams", "scikit-learn over skddl", "kkt residual"):
-            if name in row:
-                print(f"  {name}: {row[name]:.3g}")
-    print_networks(result["networks"], result["memory"])
+    print("| what | |\n|---|---|")
+    for name, value in flat(result):
+        print(f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |")
     path = arguments.output or HERE / "results" / f"step-{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

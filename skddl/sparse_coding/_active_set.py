@@ -1,4 +1,4 @@
-"""Exact codes by an active-set method, compiled, on all cores."""
+"""Exact codes by an active-set method, compiled."""
 
 import functools
 import importlib.util
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _threads
-from ._gradient import dense_gradient
+from . import _active_set_triton, _threads
+from ._gradient import gradient_of_beta, solve_on_supports
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
@@ -27,19 +27,22 @@ def is_installed() -> bool:
 
 
 class ActiveSetSolver:
-    """Feature-sign search (Lee et al., NIPS 2006), several atoms at a time, one sample per thread.
+    """Feature-sign search (Lee et al., NIPS 2006), several atoms at a time, compiled.
 
-    Each round solves the problem exactly for the present support and signs, by Cholesky factors
-    that are updated; entries whose sign turned leave, the atoms that violate optimality most enter.
-    Once the objective does not decrease, atoms enter and leave one by one, which always ends.
-    Decisions that rounding could turn are taken in float64, also for float32 data.
+    On the CPU, numba's loops share the samples among torch's threads. Each round solves the problem
+    exactly for the present support and signs, by Cholesky factors that are updated; entries whose
+    sign turned leave, and the atoms that violate optimality most enter. Once the objective does not
+    decrease, atoms enter and leave one by one, which always ends. With CUDA, Triton's kernels do
+    much the same, a sample to a program: see :mod:`._active_set_triton`.
     """
 
     name = "active-set"
 
     @staticmethod
     def is_available(device: torch.device) -> bool:
-        """Where there is numba, on the CPU."""
+        """Where there is numba, for the CPU, or Triton, for CUDA."""
+        if device.type == "cuda":
+            return _active_set_triton.is_available(device)
         return device.type == "cpu" and is_installed()
 
     def solve(
@@ -52,11 +55,24 @@ class ActiveSetSolver:
         tol: float | None,
         max_iter: int | None,
         differentiable: bool = False,
+        gram: Tensor | None = None,
     ) -> Solution:
         """Codes and bounds on their KKT residuals. `init`, if `Supports`, is brought up to date."""
-        X, dictionary = X.contiguous(), dictionary.contiguous()
-        gram = dictionary @ dictionary.T
-        work = _Work(problem, X, dictionary, gram)
+        if gram is None:
+            gram = dictionary @ dictionary.T
+        if X.device.type == "cuda":
+            start = init if isinstance(init, Tensor) else None
+            codes, residual, factors = _active_set_triton.solve(
+                problem, X, dictionary, init=start, tol=tol, max_iter=max_iter, gram=gram
+            )
+            return Solution(
+                codes,
+                residual,
+                lambda grad_codes, needs_dictionary: gradient_of_beta(
+                    X, dictionary, codes, factors.solve(grad_codes), needs_dictionary
+                ),
+            )
+        work = _Work(problem, X.contiguous(), dictionary.contiguous(), gram)
         residual, codes = work.encode(init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
@@ -168,14 +184,10 @@ class _Work:
             self._pass(grad_dictionary=grad_dictionary)
             self._run("accumulate")
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
-            grad_X[rows], more = dense_gradient(
-                self.problem,
-                self.X[rows],
-                self.dictionary,
-                self.codes[rows],
-                grad_codes[rows],
-                needs_dictionary,
-                gram=self.gram,
+            codes, X = self.codes[rows], self.X[rows]
+            some_beta = solve_on_supports(self.problem, self.gram, codes, grad_codes[rows])
+            grad_X[rows], more = gradient_of_beta(
+                X, self.dictionary, codes, some_beta, needs_dictionary
             )
             if grad_dictionary is not None and more is not None:
                 grad_dictionary += more

@@ -226,11 +226,11 @@ def _solve_again(
     rows = failed.nonzero()[:, 0]
     if len(rows):
         start = codes[rows].nan_to_num(0.0, 0.0, 0.0)
-        again, of_again = FistaSolver().solve(
+        again = FistaSolver().solve(
             problem, X[rows], dictionary, init=start, tol=None, max_iter=max_iter
         )
         codes, residual = codes.clone(), residual.clone()
-        codes[rows], residual[rows] = again, of_again.double()
+        codes[rows], residual[rows] = again.codes, again.residual.double()
     return codes, residual
 
 

@@ -45,6 +45,7 @@ class FistaSolver:
         tol: float | None,
         max_iter: int | None,
         differentiable: bool = False,
+        gram: Tensor | None = None,
     ) -> Solution:
         """Codes and their KKT residuals."""
         codes = X.new_zeros((len(X), len(dictionary)))

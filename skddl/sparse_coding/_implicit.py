@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._gradient import dense_gradient
+from ._gradient import gradient_of_beta, solve_on_supports
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
 from ._solution import Supports
@@ -43,8 +43,9 @@ class ImplicitCode(torch.autograd.Function):
         needs_X, needs_dictionary = ctx.needs_input_grad[:2]
         with full_precision(X.device):
             if ctx.gradient is None:
-                grad_X, grad_dictionary = dense_gradient(
-                    ctx.problem, X, dictionary, codes, grad_codes, needs_dictionary
+                beta = solve_on_supports(ctx.problem, dictionary @ dictionary.T, codes, grad_codes)
+                grad_X, grad_dictionary = gradient_of_beta(
+                    X, dictionary, codes, beta, needs_dictionary
                 )
             else:
                 grad_X, grad_dictionary = ctx.gradient(grad_codes, needs_dictionary)

@@ -79,8 +79,7 @@ class Solution:
     residual : Tensor of shape (n_samples,)
         KKT residuals in units of lambda1, or bounds on them.
     gradient : callable or None
-        The implicit derivative of the codes, where the solver has one that is faster than
-        :class:`DenseGradient`.
+        The implicit derivative of the codes, where the solver has a way of its own.
     """
 
     codes: Tensor

@@ -33,13 +33,15 @@ class Solver(Protocol):
         tol: float | None,
         max_iter: int | None,
         differentiable: bool,
+        gram: Tensor | None,
     ) -> Solution:
         """Codes, and what is known of them.
 
         Tensors are detached, finite, of one dtype (float32 or float64) and on one device; codes
         come back alike. Samples are solved independently of one another. `init`, codes or their
         supports, may be ignored. `tol` is a KKT residual in units of lambda1; None asks for as much
-        as the method gives. `differentiable`: whether the gradient will be asked for.
+        as the method gives. `differentiable`: whether the gradient will be asked for. `gram`:
+        ``D D'``, where that is known already.
         """
 
 
@@ -88,6 +90,7 @@ def solve(
     tol: float | None = None,
     max_iter: int | None = None,
     differentiable: bool = False,
+    gram: Tensor | None = None,
 ) -> Solution:
     """Codes of the rows of `X`, with a `ConvergenceWarning` where they are not optimal."""
     method = get_solver(solver, X.device)
@@ -118,6 +121,7 @@ def solve(
             tol=tol,
             max_iter=max_iter,
             differentiable=differentiable,
+            gram=gram,
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
     if bool((solution.residual > promised).any()):

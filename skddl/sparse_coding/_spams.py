@@ -42,6 +42,7 @@ class SpamsSolver:
         tol: float | None,
         max_iter: int | None,
         differentiable: bool = False,
+        gram: Tensor | None = None,
     ) -> Solution:
         """Codes and their KKT residuals."""
         codes = self._lars(problem, X, dictionary, max_iter)

@@ -1,0 +1,354 @@
+"""Bring the tables of speed in README.md and docs/ up to date with benchmarks/results/.
+
+    python benchmarks/speed_tables.py [--check]
+
+A table stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`; `TABLES` says what the names
+mean. With --check nothing is written, and files that are out of date are an error.
+"""
+
+import argparse
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+LARS = "scikit-learn, lasso_lars"
+MISSING = "not measured yet"
+
+
+def load(name):
+    """The results in a file, or nothing."""
+    path = HERE / "results" / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def number(value):
+    """Three digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def span(values):
+    """The smallest and the largest, if they differ."""
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def percent(share):
+    """A share in percent."""
+    return f"{100 * share:.1f} %" if share else "0"
+
+
+def table(header, rows):
+    """Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def factors(rows, coder):
+    """How many times as long as ours another coder takes, by problem."""
+    return [row["coders"][coder]["over skddl"] for row in rows if coder in row["coders"]]
+
+
+def factor_span(rows, coder):
+    """The same as text."""
+    found = factors(rows, coder)
+    return f"{span(found)} times" if found else MISSING
+
+
+def setting(result):
+    """The conditions of a run in a line."""
+    values = result["setting"]
+    device = "A GPU, and a CPU with" if values["device"] == "cuda" else "A CPU with"
+    return (
+        f"{device} {values['threads']} threads, float32, images: {values['data']}, "
+        f'`solver="{values["solver"]}"`.'
+    )
+
+
+def targets():
+    """What was aimed at, and what is measured."""
+    encode, on_gpu, step, scale = map(load, ("encode-cpu", "encode-cuda", "step-cpu", "scale"))
+
+    def measured(result, value):
+        return MISSING if result is None else value(result)
+
+    def cold(shape):
+        return lambda result: [
+            row for row in result["cold"] if (row["n_components"], row["n_features"]) == shape
+        ]
+
+    def warm(result):
+        groups: dict[str, list] = {}
+        for row in result["warm"]:
+            groups.setdefault("an epoch" if "epoch" in row["start"] else "a step", []).append(row)
+        return "; ".join(f"{age} older: {factor_span(g, 'SPAMS')}" for age, g in groups.items())
+
+    small, large = cold((400, 192)), cold((2000, 500))
+    rows = [
+        (
+            "`sparse_encode`, 400 atoms, 192 features, over SPAMS",
+            "at least 2 times as fast",
+            measured(encode, lambda r: factor_span(small(r), "SPAMS")),
+        ),
+        (
+            "the same over scikit-learn's `lasso_lars`",
+            "at least 50 times",
+            measured(encode, lambda r: factor_span(small(r), LARS)),
+        ),
+        (
+            "the same from codes of an older dictionary, over SPAMS",
+            "at least 6 times",
+            measured(encode, warm),
+        ),
+        (
+            "`sparse_encode`, 2,000 atoms, 500 features, over SPAMS",
+            "at least 2 times",
+            measured(encode, lambda r: factor_span(large(r), "SPAMS")),
+        ),
+        (
+            "a step of TDDL-CNN over one of its features under a linear classifier",
+            "at most 1.25",
+            measured(step, lambda r: number(r["TDDL-CNN"]["step over plain step"])),
+        ),
+        (
+            "a step of TDDL-LIN over backpropagation through 100 steps of FISTA",
+            "at least 10 times as fast",
+            measured(step, lambda r: f"{number(r['TDDL-LIN']['unrolled over implicit'])} times"),
+        ),
+        (
+            "10,000 codes on a GPU over SPAMS on two cores",
+            "at least 50 times as fast",
+            measured(on_gpu, lambda r: factor_span(small(r), "SPAMS")),
+        ),
+        (
+            "memory of `transform` on 1,000,000 samples of 784 features in a file",
+            "at most 1,024 MiB",
+            measured(scale, lambda r: f"{r['peak_mib_above_import']:.0f} MiB"),
+        ),
+    ]
+    return table(("what", "target", "measured"), rows)
+
+
+def step_times(device):
+    """Where the time of a step of TDDL-CNN goes."""
+    if (result := load(f"step-{device}")) is None:
+        return MISSING.capitalize() + "."
+    found, sizes = result["TDDL-CNN"], result["setting"]["TDDL-CNN"]
+    names = {
+        "step": "whole step",
+        "features": "of which features, forward and backward",
+        "coding": "of which coding",
+        "implicit gradient": "of which implicit gradient",
+        "rest": "of which rest",
+        "plain step": "the same features under a linear classifier",
+    }
+    rows = [(text, number(found["milliseconds"][name])) for name, text in names.items()]
+    return (
+        f"{setting(result)} Batches of {result['setting']['batch']}, {sizes['atoms']} atoms, "
+        f"{sizes['features']} features, {sizes['non-zeros per code']:.0f} non-zeros per code; a "
+        f"step takes {number(found['step over plain step'])} times as long as the plain one.\n\n"
+        + table(("a step of TDDL-CNN", "milliseconds"), rows)
+    )
+
+
+def floor(device):
+    """What a step cannot do without."""
+    if (result := load(f"step-{device}")) is None:
+        return MISSING.capitalize() + "."
+    found = result["TDDL-CNN"]["floor"]
+    names = {
+        "plain step": "features and a linear classifier, forward and backward",
+        "Gram matrix, half": "Gram matrix of the atoms, half of it",
+        "correlations": "correlations of samples and atoms",
+        "support solves": "equations on the supports, for codes and gradient",
+        "optimality": "whether the other atoms stay out",
+        "gradient": "gradient in features and dictionary, on the supports",
+    }
+    millions, times = found["millions of multiply-adds"], found["milliseconds"]
+    rows = [(text, number(millions[name]), f"{times[name]:.3f}") for name, text in names.items()]
+    rows.append(("all", number(sum(millions.values())), f"{sum(times.values()):.3f}"))
+    return (
+        f"At {found['multiply-adds per second'] / 1e9:.0f} thousand million multiply-adds per "
+        "second, the rate of the product of the dictionary and its transpose in the same run, a "
+        f"step takes {number(found['step over floor'])} times its floor.\n\n"
+        + table(("a step of TDDL-CNN", "millions of multiply-adds", "milliseconds"), rows)
+    )
+
+
+def unrolled(device):
+    """TDDL-LIN beside backpropagation through FISTA."""
+    if (result := load(f"step-{device}")) is None:
+        return MISSING.capitalize() + "."
+    found = result["TDDL-LIN"]
+    rows = []
+    for key, text in (
+        ("milliseconds", "milliseconds"),
+        ("megabytes", "megabytes"),
+        ("median kkt residual", "KKT residual of the codes, median"),
+        ("largest kkt residual", "KKT residual of the codes, largest"),
+    ):
+        if key in found:
+            form = number if key in ("milliseconds", "megabytes") else "{:.1e}".format
+            rows.append((text, form(found[key]["implicit"]), form(found[key]["unrolled"])))
+    return table(("a step of TDDL-LIN", "skddl", "through 100 steps of FISTA"), rows)
+
+
+def coder_table(rows):
+    """One problem with several batches: what each coder takes, and how good its codes are."""
+    coders = list(dict.fromkeys(name for row in rows for name in row["coders"]))
+    lines = []
+    for name in coders:
+        cells = []
+        for row in rows:
+            if (found := row["coders"].get(name)) is None:
+                cells.append("")
+            else:
+                microseconds = number(found["microseconds per sample"])
+                factor = "" if name == "skddl" else f" ({number(found['over skddl'])})"
+                cells.append(microseconds + factor)
+        found = [row["coders"][name] for row in rows if name in row["coders"]]
+        if name == "dictlearn, omp":
+            quality = ("another problem", "")
+        else:
+            quality = (
+                f"{max(f['kkt residual'] for f in found):.0e}",
+                percent(max(f["above 1e-4"] for f in found)),
+            )
+        fewest = min(f["n_samples"] for f in found)
+        lines.append((name, *cells, *quality, fewest))
+    header = (
+        "µs per sample (times ours)",
+        *(f"batch of {row['n_samples']:,}" for row in rows),
+        "largest KKT residual",
+        "above 1e-4",
+        "fewest samples",
+    )
+    return table(header, lines)
+
+
+def encode(device):
+    """Cold starts, a table for each problem."""
+    if (result := load(f"encode-{device}")) is None:
+        return MISSING.capitalize() + "."
+    problems: dict[str, list] = {}
+    for row in result["cold"]:
+        size = f"{row['n_components']:,} atoms, {row['n_features']} features"
+        problems.setdefault(f"{row['problem']} ({size})", []).append(row)
+    tables = [f"{name}:\n\n{coder_table(rows)}" for name, rows in problems.items()]
+    return "\n\n".join([setting(result), *tables])
+
+
+def warm(device):
+    """Warm starts."""
+    if (result := load(f"encode-{device}")) is None:
+        return MISSING.capitalize() + "."
+    lines = []
+    for row in result["warm"]:
+        coders = row["coders"]
+        factor = coders.get("SPAMS", {}).get("over skddl")
+        lines.append(
+            (
+                f"{row['problem']}, {row['n_samples']:,} samples",
+                row["start"],
+                f"{row['change of the dictionary']:.1e}, {row['change of the features']:.1e}",
+                f"{row['change of the codes']:.1e}, {number(row['atoms that enter or leave'])}",
+                number(coders["skddl"]["microseconds per sample"]),
+                number(coders["skddl from zero"]["over skddl"]),
+                "" if factor is None else number(factor),
+            )
+        )
+    header = (
+        "problem",
+        "codes of a",
+        "relative change of dictionary, features",
+        "of codes; atoms that enter or leave",
+        "µs per sample",
+        "ours from zero over it",
+        "SPAMS over it",
+    )
+    return table(header, lines)
+
+
+def sizes(device):
+    """The numbers of the figure."""
+    if (result := load(f"encode-{device}")) is None or not result["sizes"]:
+        return MISSING.capitalize() + "."
+    lines = []
+    for rows in result["sizes"].values():
+        for row in rows:
+            coders = row["coders"]
+            cells = [
+                number(coders[name]["microseconds per sample"]) if name in coders else ""
+                for name in ("skddl", "SPAMS", LARS)
+            ]
+            lines.append(
+                (f"{row['n_components']:,} x {row['n_features']:,}", row["n_samples"], *cells)
+            )
+    header = ("atoms x features", "samples", "skddl, µs per sample", "SPAMS", LARS)
+    return table(header, lines)
+
+
+def networks(device):
+    """Steps of DeTraMe networks."""
+    if (result := load(f"step_detrame-{device}")) is None:
+        return MISSING.capitalize() + "."
+    keys = (
+        "milliseconds",
+        "milliseconds of the twin",
+        "time over twin",
+        "multiply-adds over twin",
+        "time over multiply-adds",
+    )
+    rows = [
+        (f"{row['network']}, batch {row['batch']}", row["step"], *(number(row[k]) for k in keys))
+        for row in result["networks"]
+    ]
+    return table(("network", "step", *keys), rows)
+
+
+def network_memory(device):
+    """Memory of a training step of a DeTraMe network."""
+    if (result := load(f"step_detrame-{device}")) is None:
+        return MISSING.capitalize() + "."
+    rows = [
+        (r["steps"], f"{r['kept']:.0f}", f"{r['computed again']:.0f}") for r in result["memory"]
+    ]
+    return table(("steps", "MB, steps kept", "MB, computed again"), rows)
+
+
+OF_DEVICE = (step_times, floor, unrolled, encode, warm, sizes, networks, network_memory)
+TABLES = {"targets": targets} | {
+    f"{function.__name__.replace('_', '-')}-{device}": partial(function, device)
+    for function in OF_DEVICE
+    for device in ("cpu", "cuda")
+}
+
+
+def main():
+    """Fill in, or check."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    pattern = re.compile(r"<!-- begin: ([\w-]+) -->\n.*?<!-- end: \1 -->", re.DOTALL)
+
+    def fill(match):
+        name = match[1]
+        return f"<!-- begin: {name} -->\n\n{TABLES[name]()}\n\n<!-- end: {name} -->"
+
+    stale = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        old = path.read_text()
+        if (new := pattern.sub(fill, old)) != old:
+            stale.append(path.relative_to(ROOT))
+            if not arguments.check:
+                path.write_text(new)
+    if arguments.check and stale:
+        sys.exit(f"Out of date: {', '.join(map(str, stale))}. Run benchmarks/speed_tables.py.")
+    print("\n".join(f"wrote {path}" for path in stale) or "All tables are up to date.")
+
+
+if __name__ == "__main__":
+    main()
