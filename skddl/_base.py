@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 from torch import Tensor, nn
 
 from ._callbacks import CallbackSupportMixin
+from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
 from .training import DivergenceError, identify
 
@@ -136,6 +137,9 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
         dtype = torch.float64 if X.dtype == np.float64 else torch.float32
         device = self._torch_device()
         module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
+        for part in module.modules():
+            if isinstance(part, SparseCode):
+                part.fix_()
         samples = Samples(X, device, dtype, self._divisor)
         rows = np.arange(len(samples))
         outputs = _finite(outputs_in_batches(lambda x: function(module, x), samples, rows))

@@ -98,7 +98,7 @@ class SupervisedEstimator(TorchEstimator):
         """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
 
-    def _support_memory(self, n_samples: int) -> Supports | None:
+    def _support_memory(self, samples: Samples) -> Supports | None:
         """Room for the supports of the samples' codes, if coding is to start from them again."""
         return None
 
@@ -257,7 +257,7 @@ class SupervisedEstimator(TorchEstimator):
             )
 
         loss_of_batch = self._make_loss()
-        memory = self._support_memory(len(data.samples))
+        memory = self._support_memory(data.samples)
 
         def draw(rows: NDArray[np.intp]) -> tuple[Tensor, Supports | None]:
             return data.samples[rows], memory and memory.at(torch.from_numpy(rows))

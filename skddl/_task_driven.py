@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from ._base import seeded_torch
+from ._base import Samples, seeded_torch
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
@@ -150,10 +150,12 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         ]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
 
-    def _support_memory(self, n_samples: int) -> Supports | None:
+    def _support_memory(self, samples: Samples) -> Supports | None:
+        if samples.device.type != "cpu":
+            return None  # a GPU solves as fast as it can be told to start from somewhere
         n_components = len(self.module_.code.dictionary)
-        width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // n_samples)
-        return Supports.empty(n_samples, width) if width else None
+        width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // len(samples))
+        return Supports.empty(len(samples), width) if width else None
 
     def _draws_while_training(self) -> bool:
         return not isinstance(self.features, str)

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from skddl.sparse_coding._implicit import ImplicitCode
+from skddl.sparse_coding._precision import full_precision
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
-from skddl.sparse_coding._solvers import get_solver
+from skddl.sparse_coding._solvers import get_solver, solve
 
 
 class SparseCode(nn.Module):
@@ -83,6 +84,7 @@ class SparseCode(nn.Module):
         get_solver(solver, torch.device("cpu"))
         self.problem = ElasticNetProblem(lambda1, lambda2, positive)
         self.solver = solver
+        self._gram: Tensor | None = None
         self.dictionary = nn.Parameter(
             nn.functional.normalize(torch.randn(n_components, n_features), dim=1)
         )
@@ -99,11 +101,26 @@ class SparseCode(nn.Module):
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         flat = x.reshape(-1, n_features)
         dictionary = self.dictionary.to(x.dtype)
-        needs_gradient = torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad)
-        codes: Tensor = ImplicitCode.apply(
-            flat, dictionary, self.problem, self.solver, supports, needs_gradient
-        )
+        if torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad):
+            codes: Tensor = ImplicitCode.apply(
+                flat, dictionary, self.problem, self.solver, supports
+            )
+        else:
+            codes = solve(
+                self.problem,
+                flat.detach(),
+                dictionary.detach(),
+                solver=self.solver,
+                init=supports,
+                gram=self._gram,
+            ).codes
         return codes.reshape(*x.shape[:-1], n_components)
+
+    @torch.no_grad()
+    def fix_(self) -> None:
+        """Keep the Gram matrix of the dictionary, which must not change nor be moved any more."""
+        with full_precision(self.dictionary.device):
+            self._gram = self.dictionary @ self.dictionary.T
 
     @torch.no_grad()
     def project_(self) -> None:

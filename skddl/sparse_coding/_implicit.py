@@ -29,7 +29,6 @@ class ImplicitCode(torch.autograd.Function):
         problem: ElasticNetProblem,
         solver: str,
         supports: Supports | None,
-        differentiable: bool,
     ) -> Tensor:
         solution = solve(problem, X, dictionary, solver=solver, init=supports, differentiable=True)
         ctx.save_for_backward(X, dictionary, solution.codes)
@@ -49,4 +48,4 @@ class ImplicitCode(torch.autograd.Function):
                 )
             else:
                 grad_X, grad_dictionary = ctx.gradient(grad_codes, needs_dictionary)
-        return grad_X if needs_X else None, grad_dictionary, None, None, None, None
+        return grad_X if needs_X else None, grad_dictionary, None, None, None
