@@ -39,7 +39,7 @@ class UnrolledCode(nn.Module):
         self.rate = 1 / float(torch.linalg.matrix_norm(self.dictionary.detach(), ord=2)) ** 2
         self.threshold = self.rate * lambda1
 
-    def forward(self, x):
+    def forward(self, x, supports=None):
         """Codes of inputs of shape (n_samples, n_features)."""
         codes = moved = x.new_zeros(len(x), len(self.dictionary))
         t = 1.0

@@ -257,7 +257,8 @@ class SupervisedEstimator(TorchEstimator):
             )
 
         loss_of_batch = self._make_loss()
-        memory = self._support_memory(data.samples)
+        # Of use where samples are seen again.
+        memory = self._support_memory(data.samples) if n_iter > sampler.n_batches else None
 
         def draw(rows: NDArray[np.intp]) -> tuple[Tensor, Supports | None]:
             return data.samples[rows], memory and memory.at(torch.from_numpy(rows))

@@ -143,7 +143,7 @@ class _Work:
             start = Supports.of(init) if isinstance(init, Tensor) else init
             self.supports = start.read(width)
         if differentiable:
-            room = n_samples * _ROOM
+            room = n_samples * min(_ROOM, width * (width + 1) // 2)
             self.factors = torch.empty(room, dtype=torch.float64)
             self.offsets = torch.empty(n_samples, dtype=torch.int64)
             self.remainders = torch.empty_like(self.X)
