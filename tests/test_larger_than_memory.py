@@ -54,7 +54,7 @@ def limited(task, models, path, layout, n_bytes):
     raise AssertionError("The samples fit into memory: the test would find no copy of them.")
 
 
-def run_limited(task, models, path, *, layout="rows", n_bytes=80 * MIB):
+def run_limited(task, models, path, *, layout="rows", n_bytes=40 * MIB):
     """`task` of samples in a file and of each model, in a process that may not hold a copy."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         executor.submit(limited, task, models, path, layout, n_bytes).result()
@@ -98,13 +98,13 @@ def encode(X, dtype):
 
 @pytest.fixture(scope="session")
 def file_of(tmp_path_factory):
-    """Path of a file of 100 MiB that holds random samples of a type, in one of two orders."""
+    """Path of a file of 60 MiB that holds random samples of a type, in one of two orders."""
     folder = tmp_path_factory.mktemp("samples")
 
     def write(dtype, *, fortran_order=False):
         path = folder / f"{dtype}-{fortran_order}.npy"
         if not path.exists():
-            n_samples = 100 * MIB // (N_FEATURES * np.dtype(dtype).itemsize)
+            n_samples = 60 * MIB // (N_FEATURES * np.dtype(dtype).itemsize)
             values = np.random.default_rng(0).integers(0, 256, (1000, N_FEATURES)).astype(dtype)
             samples = np.lib.format.open_memmap(
                 path, "w+", dtype, (n_samples, N_FEATURES), fortran_order
@@ -140,7 +140,7 @@ def test_classifiers_and_regressors_learn_and_predict(file_of, dtype):
 @pytest.mark.parametrize("layout", list(LAYOUTS)[1:])
 def test_no_layout_is_copied(file_of, layout):
     path = file_of("float32", fortran_order=layout == "columns")
-    n_bytes = (45 if layout == "every second column" else 80) * MIB
+    n_bytes = (25 if layout == "every second column" else 40) * MIB
     run_limited(learn_and_predict, [TASK_DRIVEN], path, layout=layout, n_bytes=n_bytes)
 
 

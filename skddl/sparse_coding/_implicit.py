@@ -31,9 +31,11 @@ class ImplicitCode(torch.autograd.Function):
         supports: Supports | None,
     ) -> Tensor:
         solution = solve(problem, X, dictionary, solver=solver, init=supports, differentiable=True)
-        ctx.save_for_backward(X, dictionary, solution.codes)
+        # What is returned gets to hold this node: the gradient must not hold that very tensor.
+        codes = solution.codes.detach()
+        ctx.save_for_backward(X, dictionary, codes)
         ctx.problem, ctx.gradient = problem, solution.gradient
-        return solution.codes
+        return codes
 
     @staticmethod
     @once_differentiable

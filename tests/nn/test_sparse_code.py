@@ -1,7 +1,9 @@
 """Tests of skddl.nn.SparseCode; its derivatives are in tests/test_gradients.py."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -120,6 +122,21 @@ def test_repr_tells_the_sizes_and_the_weights():
         "solver='fista'",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_graph_is_gone_with_its_codes(code, x, differentiated):
+    gc.disable()  # which would find cycles, later
+    try:
+        features = x.clone().requires_grad_() * 1
+        codes = code(features)
+        if differentiated:
+            codes.sum().backward()
+        held = weakref.ref(features)
+        del codes, features
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
