@@ -14,6 +14,7 @@ from skddl.nn import LeNetFeatures, LinearFeatures, SparseCode
 from skddl.nn.task_driven import TaskDrivenNetwork
 from skddl.preprocessing import SampleNormalizer
 from skddl.sparse_coding import sparse_encode
+from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.training import make_optimizer, project_
 
 BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
@@ -152,24 +153,35 @@ def cold_problems(X, y, n_nonzeros=(10, 30)):
         )
 
 
-def warm_problems(X, y, n_nonzeros=(10, 30)):
-    """The same in the middle of training, from the codes of a network that is a bit older.
+def mid_training(X, y, n_nonzero):
+    """TDDL-CNN in the middle of training, and by their ages in steps what it was before.
 
-    Training moves the number of non-zeros: lambda1 is then chosen again, for both networks.
+    Training moves the number of non-zeros: lambda1 is then chosen again, for all of them.
     """
     epoch = len(X[:4000]) // BATCH
     now = 5 * epoch
+    network = make_network(X[:4000], y[:4000], n_nonzero=n_nonzero)
+    networks = train(network, X[:4000], y[:4000], {now - epoch, now - 1, now})
+    inputs, dictionary = features_of(networks[now], X)
+    lambda1, _ = choose_lambda1(inputs[:500], dictionary, n_nonzero)
+    for network in networks.values():
+        network.code.problem = ElasticNetProblem(lambda1)
+    return networks[now], {1: networks[now - 1], epoch: networks[now - epoch]}
+
+
+def warm_problems(X, y, n_nonzeros=(10, 30)):
+    """The same in the middle of training, from the codes of a network that is a bit older."""
     for n_nonzero in n_nonzeros:
-        network = make_network(X[:4000], y[:4000], n_nonzero=n_nonzero)
-        networks = train(network, X[:4000], y[:4000], {now - epoch, now - 1, now})
-        inputs, dictionary = features_of(networks[now], X)
-        lambda1, _ = choose_lambda1(inputs[:500], dictionary, n_nonzero)
-        for name, older, with_features in (
-            ("dictionary a step older", networks[now - 1], False),
-            ("network a step older", networks[now - 1], True),
-            (f"network an epoch of {epoch} steps older", networks[now - epoch], True),
+        network, older = mid_training(X, y, n_nonzero)
+        lambda1 = network.code.problem.lambda1
+        inputs, dictionary = features_of(network, X)
+        epoch = max(older)
+        for name, other, with_features in (
+            ("dictionary a step older", older[1], False),
+            ("network a step older", older[1], True),
+            (f"network an epoch of {epoch} steps older", older[epoch], True),
         ):
-            old_inputs, old_dictionary = features_of(older, X)
+            old_inputs, old_dictionary = features_of(other, X)
             if not with_features:
                 old_inputs = inputs
             init = sparse_encode(old_inputs, old_dictionary, lambda1=lambda1)

@@ -2,7 +2,8 @@
 
     python benchmarks/step.py [--device cuda] [--solver fista]
 
-One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) split into
+One step of TDDL-CNN (28x28 pixels, batch 100, 400 atoms, about 30 non-zeros per code) in the middle
+of training, coding from the supports of an epoch before, as a fit does, and from zero; split into
 its parts, beside the step of the same features under a linear classifier, and beside the floor:
 the multiply-adds that no exact method can do without, at the rate at which this machine multiplies
 matrices of that size. Then a step of TDDL-LIN beside backpropagation through 100 steps of FISTA in
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import torch
 from _measure import median_ratio, medians, peak_memory
-from _speed_problems import BATCH, features_of, load_images, make_network
+from _speed_problems import BATCH, features_of, load_images, make_network, mid_training
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from skddl.sparse_coding import kkt_residual
+from skddl.sparse_coding._solution import Supports
 from skddl.training import make_optimizer, project_
 
 HERE = Path(__file__).parent
@@ -53,13 +55,17 @@ class UnrolledCode(nn.Module):
         return codes
 
 
-def make_step(network, x, target):
-    """A training step."""
+def make_step(network, x, target, supports=None):
+    """A training step; `supports`, if any, are from where coding starts, in each step anew."""
     # A rate near zero: the steps cost what they cost, and every repeat sees the same problem.
     optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
 
     def step():
-        loss = nn.functional.cross_entropy(network(x), target)
+        if supports is None:
+            scores = network(x)
+        else:
+            scores = network.classifier(network.encode(x, copy.deepcopy(supports)))
+        loss = nn.functional.cross_entropy(scores, target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -68,8 +74,10 @@ def make_step(network, x, target):
     return step
 
 
-def time_step(network, x, target, device, repeats):
+def time_step(network, older, x, target, device, repeats):
     """Milliseconds of a whole step, of its parts, and of the plain step; their ratio; the floor."""
+    with torch.no_grad():
+        supports = Supports.of(older.to(device).encode(x).cpu())
     features, code = network.features, network.code
     plain = nn.Sequential(features, nn.Linear(code.dictionary.shape[1], 10).to(device))
     plain_step = make_step(plain, x, target)
@@ -84,9 +92,9 @@ def time_step(network, x, target, device, repeats):
     def features_forward_and_backward():
         features(x).backward(inputs.detach())
 
-    def coding():
-        with torch.no_grad():
-            code(inputs)
+    def coding_from(start):
+        # With what the gradient needs.
+        return lambda: fixed(inputs, copy.deepcopy(start))
 
     def implicit_gradient():
         torch.autograd.grad(
@@ -95,10 +103,12 @@ def time_step(network, x, target, device, repeats):
 
     median, seconds = medians(
         {
-            "step": make_step(network, x, target),
+            "step": make_step(network, x, target, supports),
+            "step from zero": make_step(network, x, target),
             "plain step": plain_step,
             "features": features_forward_and_backward,
-            "coding": coding,
+            "coding": coding_from(supports),
+            "coding from zero": coding_from(None),
             "implicit gradient": implicit_gradient,
             "matrix product": lambda: dictionary @ dictionary.T,
         },
@@ -121,6 +131,7 @@ def time_step(network, x, target, device, repeats):
     return {
         "milliseconds": {name: 1e3 * value for name, value in median.items()},
         "step over plain step": median_ratio(seconds, "step", "plain step"),
+        "step from zero over plain step": median_ratio(seconds, "step from zero", "plain step"),
         "floor": {
             "multiply-adds per second": rate,
             "millions of multiply-adds": {k: v / 1e6 for k, v in multiply_adds.items()},
@@ -199,22 +210,23 @@ def main():
 
     X, y, source = load_images(arguments.data_home)
     batch = torch.from_numpy(X[:BATCH]).to(device), torch.from_numpy(y[:BATCH]).long().to(device)
-    found, shapes = {}, {}
-    for name, features, measure in (
-        ("TDDL-CNN", "lenet", time_step),
-        ("TDDL-LIN", "linear", time_unrolled),
-    ):
-        network = make_network(X, y, features)
+    network, older = mid_training(X, y, n_nonzero=30)
+    networks = {"TDDL-CNN": network, "TDDL-LIN": make_network(X, y, "linear")}
+    shapes = {}
+    for name, network in networks.items():
         inputs, dictionary = features_of(network, X[:BATCH])
         network.code.solver = arguments.solver
-        network.to(device)
-        codes = network.encode(batch[0])
+        codes = network.to(device).encode(batch[0])
         shapes[name] = {
             "atoms": len(dictionary),
             "features": inputs.shape[1],
             "non-zeros per code": float((codes != 0).sum(1).double().mean()),
         }
-        found[name] = measure(network, *batch, device, arguments.repeats)
+    oldest = older[max(older)]
+    found = {
+        "TDDL-CNN": time_step(networks["TDDL-CNN"], oldest, *batch, device, arguments.repeats),
+        "TDDL-LIN": time_unrolled(networks["TDDL-LIN"], *batch, device, arguments.repeats),
+    }
     result = {
         "setting": {
             "data": source,
