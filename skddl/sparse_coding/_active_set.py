@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import threading
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ from ._solution import Solution, Supports
 _TOLERANCE = {torch.float32: 9e-5, torch.float64: 1e-8}
 # Atoms of a code that are kept for its derivative, and numbers per sample for their factor: room,
 # of which only what is used is ever touched. Where there is too little, nothing is kept.
-_WIDTH, _ROOM = 512, 64 * 65 // 2
+_WIDTH, _ROOM = 128, 64 * 65 // 2
+# Bytes of a matrix whose memory is kept from one call to the next of a thread: to get it from the
+# system again, page by page, would take as long as to compute it.
+_KEPT_BYTES = 2**23
+_kept = threading.local()
 
 
 @functools.cache
@@ -58,8 +63,6 @@ class ActiveSetSolver:
         gram: Tensor | None = None,
     ) -> Solution:
         """Codes and bounds on their KKT residuals. `init`, if `Supports`, is brought up to date."""
-        if gram is None:
-            gram = dictionary @ dictionary.T
         if X.device.type == "cuda":
             start = init if isinstance(init, Tensor) else None
             codes, residual, factors = _active_set_triton.solve(
@@ -72,6 +75,8 @@ class ActiveSetSolver:
                     X, dictionary, codes, factors.solve(grad_codes), needs_dictionary
                 ),
             )
+        if gram is None:
+            gram = torch.mm(dictionary, dictionary.T, out=_scratch("gram", dictionary, 0))
         work = _Work(problem, X.contiguous(), dictionary.contiguous(), gram)
         residual, codes = work.encode(init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol
@@ -93,6 +98,17 @@ class ActiveSetSolver:
         return Solution(codes, residual, work.gradient if differentiable else None)
 
 
+def _scratch(name: str, dictionary: Tensor, dim: int) -> Tensor:
+    """Memory for a square or a transposed matrix, until the next call asks for it."""
+    shape = (dictionary.shape[dim], len(dictionary))
+    matrix = getattr(_kept, name, None)
+    if matrix is None or matrix.shape != shape or matrix.dtype != dictionary.dtype:
+        matrix = dictionary.new_empty(shape)
+        if matrix.nbytes <= _KEPT_BYTES:
+            setattr(_kept, name, matrix)
+    return matrix
+
+
 class _Work:
     """Arrays of a call, and the compiled loops over them."""
 
@@ -102,7 +118,7 @@ class _Work:
         from ._active_set_loops import JOB, get_loop  # which imports numba
 
         self.get_loop = get_loop
-        self.problem, self.X, self.dictionary, self.gram = problem, X, dictionary, gram
+        self.problem, self.X, self.dictionary = problem, X, dictionary
         self.codes = X.new_zeros((len(X), len(dictionary)))
         self.counters = torch.zeros(2, dtype=torch.int64)
         self.job = np.zeros(1, JOB)
@@ -151,7 +167,7 @@ class _Work:
                 factors=self.factors, offsets=self.offsets, remainders=self.remainders, room=room
             )
         residual = torch.empty(n_samples, dtype=torch.float64)
-        transposed = self.dictionary.T.contiguous()
+        transposed = _scratch("transposed", self.dictionary, 1).copy_(self.dictionary.T)
         self._pass(
             supports=self.supports.atoms,
             sizes=self.supports.sizes,
@@ -185,7 +201,8 @@ class _Work:
             self._run("accumulate")
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
             codes, X = self.codes[rows], self.X[rows]
-            some_beta = solve_on_supports(self.problem, self.gram, codes, grad_codes[rows])
+            gram = self.dictionary @ self.dictionary.T
+            some_beta = solve_on_supports(self.problem, gram, codes, grad_codes[rows])
             grad_X[rows], more = gradient_of_beta(
                 X, self.dictionary, codes, some_beta, needs_dictionary
             )

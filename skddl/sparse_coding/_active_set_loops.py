@@ -31,7 +31,7 @@ from ._active_set_kernels import (
 
 # Samples that a thread takes at a time, a multiple of the 4 that share their way through the atoms;
 # and columns of the gradient of the dictionary.
-_SAMPLES, _COLUMNS = 8, 32
+_SAMPLES, _COLUMNS = 4, 32
 
 # The arguments of all loops. Arrays are given by their addresses; 0 is none.
 JOB = np.dtype(
