@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from skddl.sparse_coding._gram import gram_matrix
 from skddl.sparse_coding._implicit import ImplicitCode
 from skddl.sparse_coding._precision import full_precision
 from skddl.sparse_coding._problem import ElasticNetProblem
@@ -120,7 +121,7 @@ class SparseCode(nn.Module):
     def fix_(self) -> None:
         """Keep the Gram matrix of the dictionary, which must not change nor be moved any more."""
         with full_precision(self.dictionary.device):
-            self._gram = self.dictionary @ self.dictionary.T
+            self._gram = gram_matrix(self.dictionary.detach())
 
     @torch.no_grad()
     def project_(self) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _active_set_triton, _threads
 from ._gradient import gradient_of_beta, solve_on_supports
+from ._gram import gram_matrix
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
@@ -76,7 +77,7 @@ class ActiveSetSolver:
                 ),
             )
         if gram is None:
-            gram = torch.mm(dictionary, dictionary.T, out=_scratch("gram", dictionary, 0))
+            gram = gram_matrix(dictionary, _scratch("gram", dictionary, 0))
         work = _Work(problem, X.contiguous(), dictionary.contiguous(), gram)
         residual, codes = work.encode(init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol

@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_array
 from torch import Tensor
 
 from ._csr import CsrRows
+from ._gram import gram_matrix
+from ._precision import full_precision
 from ._problem import ElasticNetProblem
 from ._solvers import all_finite, solve
 
@@ -115,7 +117,10 @@ def sparse_encode(
     (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
     atoms = _as_tensor(dictionary, dtype)
     size = samples_at_a_time(*atoms.shape, device=atoms.device)
-    gram = atoms @ atoms.T if len(samples) > size else None  # once, not in each part
+    gram = None
+    if len(samples) > size:  # once, not in each part
+        with full_precision(atoms.device):
+            gram = gram_matrix(atoms)
     rows = CsrRows()
     codes = atoms.new_empty((0 if sparse_output else len(samples), len(atoms)))
     for first in range(0, max(1, len(samples)), size):  # of no samples, too, there is a part
