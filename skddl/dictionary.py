@@ -40,7 +40,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
     Minimises over dictionaries D with atoms in the unit ball the mean over samples of
     ``min_a 1/2 ||x - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2`` (paper 1, Eqs. 1, 3 and 4),
     by the algorithm of Mairal, Bach, Ponce and Sapiro [1]_: code a batch, add it to two running
-    means, update the atoms by block coordinate descent. Where SPAMS can be used it does this work.
+    means, update the atoms by block coordinate descent.
 
     Parameters
     ----------

@@ -78,8 +78,8 @@ class ActiveSetSolver:
             )
         if gram is None:
             gram = gram_matrix(dictionary, _scratch("gram", dictionary, 0))
-        work = _Work(problem, X.contiguous(), dictionary.contiguous(), gram)
-        residual, codes = work.encode(init, max_iter, differentiable), work.codes
+        work = _Work(problem, X.contiguous(), dictionary.contiguous())
+        residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
             # They may be better than their bound.
@@ -113,9 +113,7 @@ def _scratch(name: str, dictionary: Tensor, dim: int) -> Tensor:
 class _Work:
     """Arrays of a call, and the compiled loops over them."""
 
-    def __init__(
-        self, problem: ElasticNetProblem, X: Tensor, dictionary: Tensor, gram: Tensor
-    ) -> None:
+    def __init__(self, problem: ElasticNetProblem, X: Tensor, dictionary: Tensor) -> None:
         from ._active_set_loops import JOB, get_loop  # which imports numba
 
         self.get_loop = get_loop
@@ -130,11 +128,9 @@ class _Work:
             lambda1=problem.lambda1,
             lambda2=problem.lambda2,
             positive=problem.positive,
-            atom_norm=float(gram.diagonal().max()) ** 0.5,
             counters=self.counters,
             X=X,
             dictionary=dictionary,
-            gram=gram,
             codes=self.codes,
         )
 
@@ -149,7 +145,11 @@ class _Work:
         _threads.run(loop, self.job.ctypes.data)
 
     def encode(
-        self, init: Tensor | Supports | None, max_iter: int | None, differentiable: bool
+        self,
+        gram: Tensor,
+        init: Tensor | Supports | None,
+        max_iter: int | None,
+        differentiable: bool,
     ) -> Tensor:
         """Fill in the codes; bounds on their KKT residuals."""
         n_samples, n_components = self.codes.shape
@@ -175,7 +175,9 @@ class _Work:
             width=self.supports.atoms.shape[1],
             warm=init is not None,
             residuals=residual,
+            gram=gram,
             transposed=transposed,
+            atom_norm=float(gram.diagonal().max()) ** 0.5,
             max_rounds=10 * n_components if max_iter is None else max_iter,
         )
         self._run("encode")

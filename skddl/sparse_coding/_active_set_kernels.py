@@ -184,6 +184,37 @@ def _sort(support, sign, size):
 
 
 @jit
+def _remove(support, sign, rhs, code, place, size):
+    """Remove one of `size` slots."""
+    for i in range(place, size - 1):
+        support[i], sign[i], rhs[i], code[i] = support[i + 1], sign[i + 1], rhs[i + 1], code[i + 1]
+
+
+@jit
+def _exchange(factor, support, sign, code, work, size, gram):
+    """Let in atom `size`, which is a combination of those before: they shrink as it grows.
+
+    What the code stands for stays the same, and its l1 norm falls, until one of them is zero:
+    which one, or -1 if none shrinks.
+    """
+    atom = support[size]
+    for i in range(size):
+        work[i] = gram[atom, support[i]]
+    solve_lower(factor, work, 0, size, work)
+    solve_upper(factor, size, work)
+    leaves, step = -1, np.inf
+    for i in range(size):
+        rate = sign[size] * sign[i] * work[i]
+        if rate > 0 and abs(code[i]) < step * rate:
+            leaves, step = i, abs(code[i]) / rate
+    if leaves >= 0:
+        code[size] = sign[size] * step
+        for i in range(size):
+            code[i] -= step * sign[size] * work[i]
+    return leaves
+
+
+@jit
 def solve_sample(
     x, correlations, dictionary, gram, lambda1, lambda2, positive, atom_norm, max_rounds,
     start, n_start, support, slots, factor, correlation, remainder,
@@ -215,14 +246,29 @@ def solve_sample(
         rhs[size], code[size] = correlations[atom], 0.0
         size += 1
 
-    factorised = solved = rounds = finals = 0
+    factorised = solved = known = rounds = finals = 0
     before = np.inf
     cautious = False
     while True:
         # The minimiser for the present support and signs: L L' a = c_S - lambda1 s.
         factorised = _factorise(factor, support, factorised, size, gram, lambda2, pivot_floor)
         if factorised < size:
-            return FAILED, np.inf, False
+            # An atom that depends on those before it.
+            if factorised < known:
+                return FAILED, np.inf, False
+            if factorised == known > 0:
+                # It improves on the whole of a solved support: it takes the place of one of them.
+                leaves = _exchange(factor, support, sign, code, work, known, gram)
+                if leaves < 0:
+                    return FAILED, np.inf, False
+                size = known + 1  # weaker candidates have to wait
+                _remove(support, sign, rhs, code, leaves, size)
+                factorised = solved = leaves
+            else:
+                _remove(support, sign, rhs, code, factorised, size)
+            size -= 1
+            known = min(known, size)
+            continue
         for i in range(solved, size):
             work[i] = rhs[i] - lambda1 * sign[i]
         solve_lower(factor, work, solved, size, lower)
@@ -254,7 +300,7 @@ def solve_sample(
                 support[kept], sign[kept] = support[i], sign[i]
                 rhs[kept], code[kept] = rhs[i], code[i]
                 kept += 1
-            size = kept
+            size = known = kept
             factorised, solved = min(factorised, leaves), leaves
             continue
 
@@ -357,6 +403,7 @@ def solve_sample(
                     rhs[size + i] += gram[atom, support[q]] * code[q]
         if size + count + _ENTER > room:
             return NO_ROOM, np.inf, False
+        known = size
         for i in range(count):
             support[size], code[size] = candidates[i], 0.0
             size += 1

@@ -379,3 +379,14 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
 
     model = quick(features=net, n_features_out=None, batch_size=50, max_iter=8)
     assert model.fit(X[:151], y[:151]).n_iter_ == 8
+
+
+@pytest.mark.parametrize("unlabeled_weight", [0.0, 0.3])
+def test_supports_that_are_remembered_change_nothing(monkeypatch, unlabeled_weight):
+    X, y = small_digits()
+    y = np.where(np.arange(len(y)) % 3 == 0, -1, y) if unlabeled_weight else y
+    parameters = {"unlabeled_weight": unlabeled_weight, "batch_size": 20, "max_iter": 60}
+    remembering = quick(**parameters).fit(X, y)
+    assert remembering.n_iter_ > 2 * len(X) / 20  # samples are seen again
+    monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_support_memory", lambda *_: None)
+    assert_same_model(remembering, quick(**parameters).fit(X, y))

@@ -1,0 +1,139 @@
+"""Tests of solver="active-set": what only it promises, and what it shares with the gradient."""
+
+import numpy as np
+import pytest
+import torch
+
+from skddl.sparse_coding import _threads, kkt_residual, sparse_encode
+from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
+from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._solution import Supports
+from skddl.sparse_coding._solvers import solve
+
+from .problems import PROBLEMS, UNIQUE, lambda_max, unit_rows
+
+
+def many_nonzeros():
+    """Supports larger than the room that the solver starts with."""
+    rng = np.random.default_rng(0)
+    dictionary = unit_rows(rng.normal(size=(250, 200)))
+    return rng.normal(size=(12, 200)), dictionary
+
+
+UNIQUE_CODES = {**{name: PROBLEMS[name] for name in UNIQUE}, "many_nonzeros": many_nonzeros}
+
+
+@pytest.fixture(params=UNIQUE_CODES)
+def arrays(request):
+    return UNIQUE_CODES[request.param]()
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("fraction", [0.3, 0.05])
+def test_codes_have_the_same_bits_however_they_are_found(arrays, dtype, fraction, two_threads):
+    X, dictionary = (values.astype(dtype) for values in arrays)
+    lambda1 = fraction * lambda_max(X, dictionary)
+
+    def encode(X, **options):
+        return sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set", **options)
+
+    codes = encode(X)
+    assert codes.any()
+    torch.set_num_threads(1)
+    np.testing.assert_array_equal(encode(X), codes)
+    np.testing.assert_array_equal([encode(x[None])[0] for x in X], codes)
+    np.testing.assert_array_equal(encode(X[::-1])[::-1], codes)
+    rng = np.random.default_rng(0)
+    for start in (codes, codes[::-1], rng.normal(size=codes.shape) * (codes != 0)):
+        np.testing.assert_array_equal(encode(X, init=start.astype(dtype)), codes)
+
+
+def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads):
+    X, dictionary = PROBLEMS["digits"]()
+    lambda1 = 0.05 * lambda_max(X, dictionary)
+    expected = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
+    monkeypatch.setattr(_threads, "_openmp_of_torch", lambda: None)
+    actual = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_float32_codes_are_those_of_float64_rounded():
+    X, dictionary = (values.astype(np.float32) for values in PROBLEMS["digits"]())
+    lambda1 = 0.05 * lambda_max(X, dictionary)
+    codes = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
+    exact = sparse_encode(
+        X.astype(float), dictionary.astype(float), lambda1=lambda1, solver="active-set"
+    )
+    np.testing.assert_allclose(codes, exact, rtol=np.finfo(np.float32).eps, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("positive", [False, True])
+def test_more_nonzeros_than_there_is_room_for_at_first(dtype, positive):
+    X, dictionary = (values.astype(dtype) for values in many_nonzeros())
+    options = {"lambda1": 0.02 * lambda_max(X, dictionary), "positive": positive}
+    codes = sparse_encode(X, dictionary, solver="active-set", **options)
+    assert (codes != 0).sum(1).min() > 70
+    residual = kkt_residual(X, dictionary, codes, **options)
+    assert residual.max() <= {np.float32: 1e-5, np.float64: 1e-9}[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lambda2", [0.0, 0.1])
+@pytest.mark.parametrize("fraction", [0.3, 0.02])
+@pytest.mark.parametrize("name", [*PROBLEMS, "many_nonzeros"])
+def test_gradient_by_its_factors_is_that_by_dense_products(name, fraction, lambda2, dtype):
+    make = PROBLEMS.get(name, many_nonzeros)
+    X, dictionary = (torch.from_numpy(values).to(dtype) for values in make())
+    problem = ElasticNetProblem(fraction * lambda_max(X.numpy(), dictionary.numpy()), lambda2)
+    solution = solve(problem, X, dictionary, solver="active-set", differentiable=True)
+    codes = solution.codes
+    direction = torch.randn(codes.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    # In float64: in float32 the error of the dense products would decide.
+    X, dictionary, codes, direction64 = (v.double() for v in (X, dictionary, codes, direction))
+    beta = solve_on_supports(problem, dictionary @ dictionary.T, codes, direction64)
+    expected = gradient_of_beta(X, dictionary, codes, beta, True)
+    actual = solution.gradient(direction, True)
+    for ours, reference in zip(actual, expected, strict=True):
+        scale = float(reference.abs().max())
+        tolerance = {torch.float32: 3e-3, torch.float64: 1e-9}[dtype]
+        torch.testing.assert_close(ours.double(), reference, rtol=0, atol=tolerance * scale)
+    without_dictionary, nothing = solution.gradient(direction, False)
+    assert nothing is None
+    assert torch.equal(without_dictionary, actual[0])
+
+
+def test_supports_are_brought_up_to_date_in_the_rows_that_are_meant():
+    X, dictionary = (torch.from_numpy(values) for values in PROBLEMS["digits"]())
+    problem = ElasticNetProblem(0.05 * lambda_max(X.numpy(), dictionary.numpy()))
+    memory = Supports.empty(60, 40)
+    rows = torch.tensor([50, 3, 7])
+    codes = solve(problem, X[:3], dictionary, solver="active-set", init=memory.at(rows)).codes
+    assert memory.sizes[rows].tolist() == codes.count_nonzero(1).tolist()
+    assert memory.sizes.count_nonzero() == 3
+    expected = Supports.of(codes)
+    for row, atoms, size in zip(rows, expected.atoms, expected.sizes, strict=True):
+        assert memory.atoms[row, :size].tolist() == atoms[:size].tolist()
+    again = solve(problem, X[:3], dictionary, solver="active-set", init=memory.at(rows)).codes
+    assert torch.equal(again, codes)
+
+
+def test_memory_for_fewer_atoms_than_a_code_has_is_a_start_all_the_same():
+    X, dictionary = (torch.from_numpy(values) for values in PROBLEMS["digits"]())
+    problem = ElasticNetProblem(0.02 * lambda_max(X.numpy(), dictionary.numpy()))
+    memory = Supports.empty(len(X), 3)
+    codes = solve(problem, X, dictionary, solver="active-set", init=memory).codes
+    assert codes.count_nonzero(1).max() > 3
+    assert memory.sizes.max() == 3
+    again = solve(
+        problem, X, dictionary, solver="active-set", init=memory, differentiable=True
+    ).codes
+    assert torch.equal(again, codes)
