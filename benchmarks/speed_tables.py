@@ -113,8 +113,10 @@ def targets():
             "at most 1.25",
             measured(
                 step,
-                lambda r: f"{number(r['TDDL-CNN']['step over plain step'])}; from zero: "
-                f"{number(r['TDDL-CNN']['step from zero over plain step'])}",
+                lambda r: (
+                    f"{number(r['TDDL-CNN']['step over plain step'])}; from zero: "
+                    f"{number(r['TDDL-CNN']['step from zero over plain step'])}"
+                ),
             ),
         ),
         (
@@ -323,8 +325,27 @@ def network_memory(device):
     return table(("steps", "MB, steps kept", "MB, computed again"), rows)
 
 
+def scale():
+    """Memory and time of `transform` against the number of samples."""
+    if (result := load("scale")) is None:
+        return MISSING.capitalize() + "."
+    rows = [
+        (
+            f"{run['n_atoms']:,}",
+            f"{run['n_samples']:,}",
+            number(run["microseconds per sample"]),
+            number(run["non-zeros per code"]),
+            number(run["MiB of the codes"]),
+            number(run["peak MiB above import"]),
+        )
+        for run in result["runs"]
+    ]
+    header = ("atoms", "samples", "µs per sample", "non-zeros", "codes, MiB", "peak, MiB")
+    return table(header, rows)
+
+
 OF_DEVICE = (step_times, floor, unrolled, encode, warm, sizes, networks, network_memory)
-TABLES = {"targets": targets} | {
+TABLES = {"targets": targets, "scale": scale} | {
     f"{function.__name__.replace('_', '-')}-{device}": partial(function, device)
     for function in OF_DEVICE
     for device in ("cpu", "cuda")
