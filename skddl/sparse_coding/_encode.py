@@ -55,9 +55,9 @@ def sparse_encode(
     positive : bool, default=False
         Whether to constrain the codes to be non-negative.
     solver : {"auto", "active-set", "spams", "fista"}, default="auto"
-        "active-set": feature-sign search, compiled, on the CPU. "spams": LARS, on the CPU.
-        "fista": accelerated proximal gradient followed by an active-set method, in torch, on a CPU
-        or with CUDA. "auto" takes the first that works here.
+        "active-set": feature-sign search, compiled (by numba for a CPU, by Triton for CUDA).
+        "spams": LARS, on the CPU. "fista": accelerated proximal gradient followed by an active-set
+        method, in torch, on a CPU or with CUDA. "auto" takes the first that works here.
     init : ndarray or Tensor of shape (n_samples, n_components), default=None
         Codes to start from; LARS always starts from zero.
     tol : float, default=None
@@ -121,10 +121,13 @@ def sparse_encode(
     if len(samples) > size:  # once, not in each part
         with full_precision(atoms.device):
             gram = gram_matrix(atoms)
+    # Of no samples, too, there is a part.
+    parts = [slice(first, first + size) for first in range(0, max(1, len(samples)), size)]
     rows = CsrRows()
-    codes = atoms.new_empty((0 if sparse_output else len(samples), len(atoms)))
-    for first in range(0, max(1, len(samples)), size):  # of no samples, too, there is a part
-        part = slice(first, first + size)
+    codes = (
+        None if sparse_output or len(parts) == 1 else atoms.new_empty((len(samples), len(atoms)))
+    )
+    for part in parts:
         coded = solve(
             problem,
             _as_tensor(samples[part], dtype),
@@ -134,13 +137,15 @@ def sparse_encode(
             tol=tol,
             max_iter=max_iter,
             gram=gram,
+            finite=True,
         ).codes
         if sparse_output:
             rows.append(coded.numpy())
-        else:
+        elif codes is not None:
             codes[part] = coded
     if sparse_output:
         return rows.matrix()
+    codes = coded if codes is None else codes
     return codes if isinstance(X, Tensor) else codes.numpy()
 
 

@@ -91,26 +91,30 @@ def solve(
     max_iter: int | None = None,
     differentiable: bool = False,
     gram: Tensor | None = None,
+    finite: bool = False,
 ) -> Solution:
-    """Codes of the rows of `X`, with a `ConvergenceWarning` where they are not optimal."""
+    """Codes of the rows of `X`, with a `ConvergenceWarning` where they are not optimal.
+
+    `finite`: whether samples and atoms are known to be.
+    """
     method = get_solver(solver, X.device)
     if not len(X):
         return Solution(X.new_zeros((0, len(dictionary))), X.new_zeros(0))
-    if not (all_finite(X) and all_finite(dictionary)):
+    if not (finite or (all_finite(X) and all_finite(dictionary))):
         # What is learned can overflow. Such a sample has no code: a loss over it is not finite.
         codes = X.new_full((len(X), len(dictionary)), torch.nan)
         residual = X.new_full((len(X),), torch.nan)
-        finite = X.isfinite().all(1) & dictionary.isfinite().all()
+        solvable = X.isfinite().all(1) & dictionary.isfinite().all()
         solution = solve(
             problem,
-            X[finite],
+            X[solvable],
             dictionary,
             solver=solver,
-            init=init[finite] if isinstance(init, Tensor) else None,
+            init=init[solvable] if isinstance(init, Tensor) else None,
             tol=tol,
             max_iter=max_iter,
         )
-        codes[finite], residual[finite] = solution.codes, solution.residual.to(X.dtype)
+        codes[solvable], residual[solvable] = solution.codes, solution.residual.to(X.dtype)
         return Solution(codes, residual)
     with torch.no_grad(), full_precision(X.device):
         solution = method.solve(

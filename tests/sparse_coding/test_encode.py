@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl.sparse_coding import _active_set, _spams, kkt_residual, sparse_encode
+from skddl.sparse_coding import _active_set, _active_set_triton, _spams, kkt_residual, sparse_encode
 from skddl.sparse_coding._solvers import SOLVERS, get_solver
 
 from .problems import PROBLEMS
@@ -211,6 +211,9 @@ def test_scalars_of_numpy_are_taken(solver, arrays):
 def test_auto_takes_the_first_solver_that_works(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert get_solver("auto", cpu).name == "active-set"
+    monkeypatch.setattr(_active_set_triton, "is_available", lambda device: True)
+    assert get_solver("auto", cuda).name == "active-set"
+    monkeypatch.setattr(_active_set_triton, "is_available", lambda device: False)
     assert get_solver("auto", cuda).name == "fista"
     for name in ("active-set", "spams"):
         with pytest.raises(ValueError, match=rf"solver='{name}' does not work here.*'cuda'"):
