@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl import OnlineDictionaryLearning, SampleNormalizer
+from skddl import OnlineDictionaryLearning, SampleNormalizer, dictionary
 from skddl._first_atoms import auto_lambda1, draw_atoms
 from skddl.dictionary import class_dictionary
 from skddl.sparse_coding import _active_set, _spams, sparse_encode
@@ -47,6 +47,16 @@ def test_all_engines_reach_the_same_objective(digits):
     values = {name: objective(X, learner(solver=name).fit(X).components_) for name in ENGINES}
     assert values["active-set"] == pytest.approx(values["spams"], rel=0.02)
     assert values["active-set"] == pytest.approx(values["fista"], rel=1e-6)
+
+
+@pytest.mark.parametrize("solver", ENGINES)
+def test_objective_is_as_good_where_samples_do_not_fit_into_memory(digits, solver, monkeypatch):
+    X, _ = digits
+    expected = objective(X, learner(solver=solver).fit(X).components_)
+    monkeypatch.setattr(dictionary, "_MAX_SAMPLES", 200)  # two mini-batches
+    model = learner(solver=solver).fit(X)
+    assert model.n_iter_ >= 100
+    assert objective(X, model.components_) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.fixture(scope="module")

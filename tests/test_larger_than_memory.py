@@ -28,6 +28,14 @@ MIB = 2**20
 N_FEATURES = 900
 
 
+# Each test starts a process, which takes seconds: one of a kind has to do where time counts.
+DTYPES = [
+    "float32",
+    pytest.param("uint8", marks=pytest.mark.slow),
+    pytest.param("float64", marks=pytest.mark.slow),
+]
+
+
 def limit_memory(n_bytes):
     """Let the process have so much memory beside what it has now.
 
@@ -83,8 +91,12 @@ def learn_and_predict(X, model):
         assert model.set_params(sparse_output=True).transform(X).shape[0] == len(X)
 
 
+def learn_dictionary_from_few(X, model):
+    dictionary._MAX_SAMPLES = 500  # its value is more than the small files hold
+    learn_dictionary(X, model)
+
+
 def learn_dictionary(X, model):
-    dictionary._MAX_SAMPLES = 500  # it is more than the files of these tests hold
     model = clone(model).fit(X).partial_fit(X)
     codes = model.set_params(sparse_output=True).transform(X)
     assert codes.shape == (len(X), len(model.components_))
@@ -98,13 +110,13 @@ def encode(X, dtype):
 
 @pytest.fixture(scope="session")
 def file_of(tmp_path_factory):
-    """Path of a file of 60 MiB that holds random samples of a type, in one of two orders."""
+    """Path of a file of random samples of a type, in one of two orders."""
     folder = tmp_path_factory.mktemp("samples")
 
-    def write(dtype, *, fortran_order=False):
-        path = folder / f"{dtype}-{fortran_order}.npy"
+    def write(dtype, *, fortran_order=False, n_bytes=60 * MIB):
+        path = folder / f"{dtype}-{fortran_order}-{n_bytes}.npy"
         if not path.exists():
-            n_samples = 60 * MIB // (N_FEATURES * np.dtype(dtype).itemsize)
+            n_samples = n_bytes // (N_FEATURES * np.dtype(dtype).itemsize)
             values = np.random.default_rng(0).integers(0, 256, (1000, N_FEATURES)).astype(dtype)
             samples = np.lib.format.open_memmap(
                 path, "w+", dtype, (n_samples, N_FEATURES), fortran_order
@@ -132,29 +144,49 @@ LEARNERS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_classifiers_and_regressors_learn_and_predict(file_of, dtype):
     run_limited(learn_and_predict, LEARNERS, file_of(dtype))
 
 
-@pytest.mark.parametrize("layout", list(LAYOUTS)[1:])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "channels last",
+        *(
+            pytest.param(layout, marks=pytest.mark.slow)
+            for layout in ("columns", "every second column", "backwards", "channels first")
+        ),
+    ],
+)
 def test_no_layout_is_copied(file_of, layout):
     path = file_of("float32", fortran_order=layout == "columns")
     n_bytes = (25 if layout == "every second column" else 40) * MIB
     run_limited(learn_and_predict, [TASK_DRIVEN], path, layout=layout, n_bytes=n_bytes)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_dictionary_learning(file_of, dtype):
     models = [
         OnlineDictionaryLearning(6, lambda1=1000.0, max_iter=40, batch_size=256, solver=solver)
         for solver in ("auto", "fista")
     ]
-    run_limited(learn_dictionary, models, file_of(dtype))
+    run_limited(learn_dictionary_from_few, models, file_of(dtype))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", ["auto", "spams"])
+def test_dictionary_learning_of_a_gigabyte(file_of, solver):
+    if solver == "spams":
+        pytest.importorskip("spams")
+    path = file_of("float32", n_bytes=1024 * MIB)
+    # More mini-batches than SPAMS is given samples for at once.
+    model = OnlineDictionaryLearning(6, lambda1=1000.0, max_iter=300, solver=solver)
+    run_limited(learn_dictionary, [model], path, n_bytes=768 * MIB)
 
 
 @pytest.mark.parametrize("layout", ["rows", "columns"])
-@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_sparse_encode(file_of, dtype, layout):
     path = file_of(dtype, fortran_order=layout == "columns")
     run_limited(encode, [np.float32, np.float64], path, layout=layout)

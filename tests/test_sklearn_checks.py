@@ -89,7 +89,11 @@ def quick_images(estimator, architecture="plain-3", **parameters):
 
 
 @parametrize_with_checks(
-    [OnlineDictionaryLearning(), OnlineDictionaryLearning(solver="fista", max_iter=20)]
+    [
+        OnlineDictionaryLearning(),
+        OnlineDictionaryLearning(solver="fista", max_iter=20),
+        OnlineDictionaryLearning(max_iter=20, sparse_output=True),
+    ]
 )
 def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
@@ -100,6 +104,7 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
         quick(),
         quick(dtype="float64"),
         quick(TaskDrivenOnImages, features=RowConvolution),
+        quick(sparse_output=True),
         quick(loss="squared-hinge", learning_rate=0.005),
         quick(loss="one-vs-rest-logistic"),
         quick(TaskDrivenDictionaryRegressor),

@@ -6,9 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl.sparse_coding import _active_set, _active_set_triton, _spams, kkt_residual, sparse_encode
+from skddl.sparse_coding import (
+    _active_set,
+    _active_set_triton,
+    _encode,
+    _spams,
+    kkt_residual,
+    sparse_encode,
+)
 from skddl.sparse_coding._solvers import SOLVERS, get_solver
 
 from .problems import PROBLEMS
@@ -120,6 +128,56 @@ def test_no_samples_give_no_codes(solver, dtype):
     assert kkt_residual(X, dictionary, codes, lambda1=1.0).shape == (0,)
     tensors = torch.from_numpy(X), torch.from_numpy(dictionary)
     assert sparse_encode(*tensors, lambda1=1.0, solver=solver).shape == (0, 4)
+
+
+@pytest.mark.parametrize("with_init", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_output_is_the_dense_one_without_its_zeros(
+    solver, arrays, dtype, with_init, monkeypatch
+):
+    X, dictionary = (array.astype(dtype) for array in arrays)
+    expected = sparse_encode(X, dictionary, lambda1=LAMBDA1, solver=solver)
+    init = {"init": expected} if with_init else {}
+    # Parts of three samples, of which the last is a shorter one.
+    monkeypatch.setattr(_encode, "_ENTRIES_AT_A_TIME", {"cpu": 3 * max(dictionary.shape)})
+    assert len(X) % 3
+    dense, codes = (
+        sparse_encode(X, dictionary, lambda1=LAMBDA1, solver=solver, sparse_output=flag, **init)
+        for flag in (False, True)
+    )
+    tolerance = 1e-6 if dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(dense, expected, rtol=0, atol=tolerance)
+    assert type(codes) is csr_matrix
+    assert codes.dtype == dtype
+    np.testing.assert_array_equal(codes.toarray(), dense)
+    assert codes.nnz == np.count_nonzero(dense) > 0
+    assert codes.indices.dtype == codes.indptr.dtype == np.int32
+    assert csr_matrix((codes.data, codes.indices, codes.indptr)).has_canonical_format
+
+
+def test_sparse_output_without_non_zeros(arrays):
+    X, dictionary = arrays
+    for samples in (X, X[:0]):
+        codes = sparse_encode(samples, dictionary, lambda1=1e6, sparse_output=True)
+        assert codes.shape == (len(samples), len(dictionary))
+        assert codes.nnz == 0
+
+
+def test_sparse_output_is_a_flag_for_arrays(arrays):
+    with pytest.raises(TypeError, match="sparse_output must be True or False, got 'csr'"):
+        sparse_encode(*arrays, lambda1=LAMBDA1, sparse_output="csr")
+    with pytest.raises(TypeError, match="needs numpy arrays, not tensors"):
+        sparse_encode(*map(torch.from_numpy, arrays), lambda1=LAMBDA1, sparse_output=True)
+
+
+def test_long_doubles_beyond_float64_are_refused(arrays):
+    X, dictionary = arrays
+    if np.finfo(np.longdouble).max == np.finfo(np.float64).max:
+        pytest.skip("long doubles are doubles here")
+    X = X.astype(np.longdouble)
+    X[1, 2] = np.longdouble(10) ** 400
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="Input X contains infinity"):
+        sparse_encode(X, dictionary, lambda1=LAMBDA1)
 
 
 @pytest.mark.parametrize("as_kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import sklearn
 import torch
 from torch import nn
 
@@ -187,6 +188,20 @@ def test_what_means_the_same_may_be_written_otherwise(tmp_path):
     ).fit(X, y)
     assert_same_model(model, again)
     assert second.read_bytes() == content
+
+
+def test_sparse_output_may_change_where_a_fit_goes_on(tmp_path):
+    model = quick(max_iter=3, checkpoint=tmp_path / "first", warm_start=True).fit(X, y)
+    content = (tmp_path / "first").read_bytes()
+    again = sklearn.clone(model).set_params(sparse_output=True).fit(X, y)
+    assert_same_model(model, again)
+    assert (tmp_path / "first").read_bytes() == content
+    longer, other = (
+        m.set_params(checkpoint=tmp_path / name, sparse_output=flag).fit(X, y)
+        for m, name, flag in ((model, "second", True), (again, "third", False))
+    )
+    assert longer.n_iter_ == 6
+    assert_same_model(longer, other)
 
 
 def test_a_warm_start_needs_a_file_of_its_own(tmp_path):
