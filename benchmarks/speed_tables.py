@@ -61,9 +61,9 @@ def factor_span(rows, coder):
 def setting(result):
     """The conditions of a run in a line."""
     values = result["setting"]
-    device = "A GPU, and a CPU with" if values["device"] == "cuda" else "A CPU with"
+    device = "A GPU, and a CPU" if values["device"] == "cuda" else "A CPU"
     return (
-        f"{device} {values['threads']} threads, float32, images: {values['data']}, "
+        f"{device} (threads: {values['threads']}), float32, images: {values['data']}, "
         f'`solver="{values["solver"]}"`.'
     )
 

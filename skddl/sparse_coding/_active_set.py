@@ -142,7 +142,7 @@ class _Work:
     def _run(self, name: str) -> None:
         self.counters.zero_()
         loop = self.get_loop(name, str(self.X.dtype).removeprefix("torch."))
-        _threads.run(loop, self.job.ctypes.data)
+        _threads.run(loop, self.job.ctypes.data, at_most=len(self.X))
 
     def encode(
         self,

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 
-def run(loop: Any, pointer: int) -> None:
-    """Call ``loop(pointer)``, a numba `cfunc`, on torch's number of threads at once.
+def run(loop: Any, pointer: int, *, at_most: int) -> None:
+    """Call ``loop(pointer)``, a numba `cfunc`, on torch's number of threads at once, or `at_most`.
 
     The number is that of ``torch.get_num_threads()``, so that OMP_NUM_THREADS, threadpoolctl and
     joblib's limits hold. Returns when all calls have.
     """
-    n_threads = torch.get_num_threads()
+    n_threads = min(torch.get_num_threads(), at_most)
     if n_threads == 1:
         loop.ctypes(pointer)
         return
