@@ -12,7 +12,8 @@ BLOCKS = {page.name: re.findall(r"```python\n(.*?)```", page.read_text(), re.S) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks])
-def test_examples_run_one_after_the_other(page):
+def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # an example may write a file
     names = {"__name__": page}
     for block in BLOCKS[page]:
         exec(compile(block, page, "exec"), names)
