@@ -16,6 +16,7 @@ from sklearn.base import (
 from sklearn.utils import check_array, check_random_state, check_X_y, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from ._base import as_array, refuse_changes, refuse_frames_of_sparse, unchanged_on_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
@@ -207,9 +208,10 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            for start in range(0, len(samples), self.batch_size):
-                batch = _as_float(samples[start : start + self.batch_size])
-                self._update(batch)
+            with threadpool_limits(1, user_api="blas"):
+                for start in range(0, len(samples), self.batch_size):
+                    batch = _as_float(samples[start : start + self.batch_size])
+                    self._update(batch)
             never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
             if len(never_used):
                 self._replace(never_used, batch, self._error(batch, self._encode(batch)))
@@ -318,11 +320,14 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """`n_iter` mini-batches, drawn without replacement until all samples have been used."""
         order = np.empty(0, dtype=np.intp)
         size = min(self.batch_size, len(X))
-        for _ in range(n_iter):
-            if len(order) < size:
-                order = np.concatenate([order, rng.permutation(len(X))])
-            self._update(_as_float(X[order[:size]]))
-            order = order[size:]
+        # Threads of numpy's products would wait for work by spinning, and so do those of torch:
+        # taking turns on the same cores, they make each other several times slower.
+        with threadpool_limits(1, user_api="blas"):
+            for _ in range(n_iter):
+                if len(order) < size:
+                    order = np.concatenate([order, rng.permutation(len(X))])
+                self._update(_as_float(X[order[:size]]))
+                order = order[size:]
 
     def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
         """The same by SPAMS, which wants its samples in memory: of many, some at a time."""
