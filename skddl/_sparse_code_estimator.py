@@ -77,8 +77,11 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
         return self._compute_loss
 
+    def _encode(self, batch: Batch) -> Tensor:
+        return self.module_.encode(batch.x)
+
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        codes = self.module_.encode(batch.x, batch.supports)
+        codes = self._encode(batch)
         losses = self._loss()(self.module_.classifier(codes), batch.y)
         loss = (losses * batch.sample_weight).mean()
         return loss, {"n_nonzero": (codes != 0).sum(1, dtype=loss.dtype).mean().item()}

@@ -15,7 +15,7 @@ from ._base import Samples, seeded_torch
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
-from ._training_data import LABELLED, UNLABELLED, TrainingData
+from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
 from .training import make_optimizer
@@ -156,6 +156,9 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_components = len(self.module_.code.dictionary)
         width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // len(samples))
         return Supports.empty(len(samples), width) if width else None
+
+    def _encode(self, batch: Batch) -> Tensor:
+        return self.module_.encode(batch.x, batch.supports)
 
     def _draws_while_training(self) -> bool:
         return not isinstance(self.features, str)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from skddl.sparse_coding._solution import Supports
-
 from .sparse_code import SparseCode
 
 
@@ -146,8 +144,8 @@ class DeepDictionaryNetwork(nn.Module):
         """What codes in each layer, from the first to the last."""
         return [module for module in self.modules() if isinstance(module, SparseCode)]
 
-    def encode(self, x: Tensor, supports: Supports | None = None) -> Tensor:
-        """Codes of the last layer, (n_samples, n_codes). `supports` has no meaning here."""
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes of the last layer, (n_samples, n_codes)."""
         codes: Tensor = self.layers(x)
         return codes
 

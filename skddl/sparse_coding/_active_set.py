@@ -204,7 +204,7 @@ class _Work:
             self._run("accumulate")
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
             codes, X = self.codes[rows], self.X[rows]
-            gram = self.dictionary @ self.dictionary.T
+            gram = gram_matrix(self.dictionary)
             some_beta = solve_on_supports(self.problem, gram, codes, grad_codes[rows])
             grad_X[rows], more = gradient_of_beta(
                 X, self.dictionary, codes, some_beta, needs_dictionary

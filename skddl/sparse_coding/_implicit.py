@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._gradient import gradient_of_beta, solve_on_supports
+from ._gram import gram_matrix
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
 from ._solution import Supports
@@ -44,7 +45,7 @@ class ImplicitCode(torch.autograd.Function):
         needs_X, needs_dictionary = ctx.needs_input_grad[:2]
         with full_precision(X.device):
             if ctx.gradient is None:
-                beta = solve_on_supports(ctx.problem, dictionary @ dictionary.T, codes, grad_codes)
+                beta = solve_on_supports(ctx.problem, gram_matrix(dictionary), codes, grad_codes)
                 grad_X, grad_dictionary = gradient_of_beta(
                     X, dictionary, codes, beta, needs_dictionary
                 )
