@@ -113,7 +113,8 @@ class SparseCode(nn.Module):
                 dictionary.detach(),
                 solver=self.solver,
                 init=supports,
-                gram=self._gram,
+                # Its type is that of the dictionary, which the inputs may exceed.
+                gram=self._gram if dictionary is self.dictionary else None,
             ).codes
         return codes.reshape(*x.shape[:-1], n_components)
 

@@ -196,3 +196,11 @@ def test_projected_gradient_steps_lower_the_coding_error(solver):
         code.project_()
     assert torch.linalg.vector_norm(code.dictionary, dim=1).max() <= 1 + 1e-12
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_gram_matrix_that_is_kept_changes_nothing_in_either_type(code, x):
+    with torch.no_grad():
+        before = code(x), code(x.double())
+        code.fix_()
+        for codes, expected in zip((code(x), code(x.double())), before, strict=True):
+            torch.testing.assert_close(codes, expected, rtol=0, atol=1e-6)
