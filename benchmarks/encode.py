@@ -40,6 +40,7 @@ TOL = 1e-4
 SLOW_SECONDS = 0.4
 # What is fast enough for whole batches.
 FAST = ("SPAMS",)
+SLOW = tuple(name for name, peer in PEERS.items() if name not in FAST and not peer.at_once)
 N_COMPONENTS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 N_FEATURES = (64, 128, 256, 512, 1024, 2048, 4096)
 # As many at each size: they share the cost of the Gram matrix.
@@ -139,15 +140,11 @@ def time_fast(problem, solver, repeats, device):
     return heading(problem, time_coders(coders, repeats, device))
 
 
-def time_all(problem, solver, repeats, device):
-    """Ours and every other package, from zero."""
+def time_all(problem, solver, repeats, device, *, slow=SLOW):
+    """Ours, SPAMS, and those of the slow packages, from zero."""
     row = time_fast(problem, solver, repeats, device)
     ours = {"skddl": (problem, our_coder(problem, solver, device))}
-    slow = {
-        name: slow_coder(name, problem)
-        for name, peer in PEERS.items()
-        if name not in FAST and not peer.at_once
-    }
+    slow = {name: slow_coder(name, problem) for name in slow}
     found = time_coders(ours | slow, max(3, repeats // 5), device)
     # Those that take seconds, minutes on larger problems.
     slowest = {}
@@ -156,16 +153,6 @@ def time_all(problem, solver, repeats, device):
         found |= time_coders(ours | slowest, 2, device, settle=False)
     row["coders"] |= {name: found[name] for name in (*slow, *slowest)}
     return row
-
-
-def time_size(n_components, n_features, solver, device):
-    """Ours, SPAMS and scikit-learn's LARS at one size."""
-    problem = problem_of_size(n_components, n_features, N_SAMPLES_OF_SIZES)
-    coders = {"skddl": (problem, our_coder(problem, solver, device))}
-    coders |= {name: peer_coder(name, problem) for name in FAST if name in PEERS}
-    name = "scikit-learn, lasso_lars"
-    coders[name] = slow_coder(name, problem)
-    return heading(problem, time_coders(coders, 3, device))
 
 
 def draw_sizes(sizes, path):
@@ -266,7 +253,9 @@ def main():
             rows: list[dict[str, Any]] = []
             result["sizes"][key] = rows
             for size in sizes:
-                note(rows, time_size(*size, solver, device))
+                problem = problem_of_size(*size, N_SAMPLES_OF_SIZES)
+                lars = ("scikit-learn, lasso_lars",)
+                note(rows, time_all(problem, solver, repeats // 2, device, slow=lars))
 
     path = arguments.output or HERE / "results" / f"encode-{device.type}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
