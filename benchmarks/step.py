@@ -22,6 +22,7 @@ from _speed_problems import BATCH, features_of, load_images, make_network, mid_t
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from skddl._task_driven import _MEMORY_WIDTH as MEMORY_WIDTH
 from skddl.sparse_coding import kkt_residual
 from skddl.sparse_coding._solution import Supports
 from skddl.training import make_optimizer, project_
@@ -77,7 +78,8 @@ def make_step(network, x, target, supports=None):
 def time_step(network, older, x, target, device, repeats):
     """Milliseconds of a whole step, of its parts, and of the plain step; their ratio; the floor."""
     with torch.no_grad():
-        supports = Supports.of(older.to(device).encode(x).cpu())
+        supports = Supports.empty(len(x), MEMORY_WIDTH)
+        older.to(device).encode(x, supports)
     features, code = network.features, network.code
     plain = nn.Sequential(features, nn.Linear(code.dictionary.shape[1], 10).to(device))
     plain_step = make_step(plain, x, target)

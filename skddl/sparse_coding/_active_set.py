@@ -1,16 +1,12 @@
 """Exact codes by an active-set method, compiled."""
 
-import functools
-import importlib.util
-import threading
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from . import _active_set_triton, _threads
+from . import _active_set_triton, _job
 from ._gradient import gradient_of_beta, solve_on_supports
 from ._gram import gram_matrix
+from ._job import Job, scratch
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
@@ -20,16 +16,6 @@ _TOLERANCE = {torch.float32: 9e-5, torch.float64: 1e-8}
 # Atoms of a code that are kept for its derivative, and numbers per sample for their factor: room,
 # of which only what is used is ever touched. Where there is too little, nothing is kept.
 _WIDTH, _ROOM = 128, 64 * 65 // 2
-# Bytes of a matrix whose memory is kept from one call to the next of a thread: to get it from the
-# system again, page by page, would take as long as to compute it.
-_KEPT_BYTES = 2**23
-_kept = threading.local()
-
-
-@functools.cache
-def is_installed() -> bool:
-    """Whether there is numba, which compiles the loops."""
-    return importlib.util.find_spec("numba") is not None
 
 
 class ActiveSetSolver:
@@ -49,7 +35,7 @@ class ActiveSetSolver:
         """Where there is numba, for the CPU, or Triton, for CUDA."""
         if device.type == "cuda":
             return _active_set_triton.is_available(device)
-        return device.type == "cpu" and is_installed()
+        return device.type == "cpu" and _job.is_installed()
 
     def solve(
         self,
@@ -76,8 +62,6 @@ class ActiveSetSolver:
                     X, dictionary, codes, factors.solve(grad_codes), needs_dictionary
                 ),
             )
-        if gram is None:
-            gram = gram_matrix(dictionary, _scratch("gram", dictionary, 0))
         work = _Work(problem, X.contiguous(), dictionary.contiguous())
         residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol
@@ -99,54 +83,25 @@ class ActiveSetSolver:
         return Solution(codes, residual, work.gradient if differentiable else None)
 
 
-def _scratch(name: str, dictionary: Tensor, dim: int) -> Tensor:
-    """Memory for a square or a transposed matrix, until the next call asks for it."""
-    shape = (dictionary.shape[dim], len(dictionary))
-    matrix = getattr(_kept, name, None)
-    if matrix is None or matrix.shape != shape or matrix.dtype != dictionary.dtype:
-        matrix = dictionary.new_empty(shape)
-        if matrix.nbytes <= _KEPT_BYTES:
-            setattr(_kept, name, matrix)
-    return matrix
-
-
 class _Work:
     """Arrays of a call, and the compiled loops over them."""
 
     def __init__(self, problem: ElasticNetProblem, X: Tensor, dictionary: Tensor) -> None:
-        from ._active_set_loops import JOB, get_loop  # which imports numba
-
-        self.get_loop = get_loop
         self.problem, self.X, self.dictionary = problem, X, dictionary
         self.codes = X.new_zeros((len(X), len(dictionary)))
-        self.counters = torch.zeros(2, dtype=torch.int64)
-        self.job = np.zeros(1, JOB)
-        self._pass(
+        self.job = Job.of_atoms(dictionary)
+        self.job.set(
             n_samples=len(X),
-            n_features=X.shape[1],
-            n_components=len(dictionary),
             lambda1=problem.lambda1,
             lambda2=problem.lambda2,
             positive=problem.positive,
-            counters=self.counters,
             X=X,
-            dictionary=dictionary,
             codes=self.codes,
         )
 
-    def _pass(self, **arguments: Tensor | float) -> None:
-        """Set arguments of the loops; arrays must live as long as they are used."""
-        for name, value in arguments.items():
-            self.job[name] = value.data_ptr() if isinstance(value, Tensor) else value
-
-    def _run(self, name: str) -> None:
-        self.counters.zero_()
-        loop = self.get_loop(name, str(self.X.dtype).removeprefix("torch."))
-        _threads.run(loop, self.job.ctypes.data, at_most=len(self.X))
-
     def encode(
         self,
-        gram: Tensor,
+        gram: Tensor | None,
         init: Tensor | Supports | None,
         max_iter: int | None,
         differentiable: bool,
@@ -154,40 +109,43 @@ class _Work:
         """Fill in the codes; bounds on their KKT residuals."""
         n_samples, n_components = self.codes.shape
         width = min(n_components, _WIDTH) if differentiable else 0
-        if init is None:
-            self.supports = Supports.empty(n_samples, width)
+        if isinstance(init, Supports):
+            self.supports = init.read(width)
         else:
-            start = Supports.of(init) if isinstance(init, Tensor) else init
-            self.supports = start.read(width)
+            self.supports = Supports.empty(n_samples, width)
+        if isinstance(init, Tensor):
+            init = init.contiguous()
+            self.job.set(init=init)
+        if gram is None:
+            gram = scratch("gram", (n_components, n_components), self.dictionary)
+            self.job.form_gram(gram)
         if differentiable:
             room = n_samples * min(_ROOM, width * (width + 1) // 2)
             self.factors = torch.empty(room, dtype=torch.float64)
             self.offsets = torch.empty(n_samples, dtype=torch.int64)
             self.remainders = torch.empty_like(self.X)
-            self._pass(
+            self.job.set(
                 factors=self.factors, offsets=self.offsets, remainders=self.remainders, room=room
             )
         residual = torch.empty(n_samples, dtype=torch.float64)
-        transposed = _scratch("transposed", self.dictionary, 1).copy_(self.dictionary.T)
-        self._pass(
+        self.job.set(
             supports=self.supports.atoms,
             sizes=self.supports.sizes,
             width=self.supports.atoms.shape[1],
-            warm=init is not None,
+            warm=isinstance(init, Supports),
             residuals=residual,
             gram=gram,
-            transposed=transposed,
             atom_norm=float(gram.diagonal().max()) ** 0.5,
             max_rounds=10 * n_components if max_iter is None else max_iter,
         )
-        self._run("encode")
+        self.job.run("encode", at_most=n_samples)
         if isinstance(init, Supports):
             init.write(self.supports)
         return residual
 
     def forget(self, rows: Tensor) -> None:
         """Take note that codes were changed: their factors are of no use."""
-        if self.job["room"]:
+        if self.job.record["room"]:
             self.offsets[rows] = -1
 
     def gradient(self, grad_codes: Tensor, needs_dictionary: bool) -> tuple[Tensor, Tensor | None]:
@@ -195,13 +153,13 @@ class _Work:
         grad_codes = grad_codes.contiguous()
         beta = self.X.new_empty((len(self.X), self.supports.atoms.shape[1]))
         grad_X = torch.empty_like(self.X)
-        self._pass(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
-        self._run("differentiate")
+        self.job.set(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
+        self.job.run("differentiate", at_most=len(self.X))
         grad_dictionary = None
         if needs_dictionary:
             grad_dictionary = torch.empty_like(self.dictionary)
-            self._pass(grad_dictionary=grad_dictionary)
-            self._run("accumulate")
+            self.job.set(grad_dictionary=grad_dictionary)
+            self.job.run("accumulate", at_most=len(self.X))
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
             codes, X = self.codes[rows], self.X[rows]
             gram = gram_matrix(self.dictionary)

@@ -308,11 +308,10 @@ def solve_sample(
         for i in range(size):
             code[i] = work[i]
             objective -= (rhs[i] - lambda1 * sign[i]) * code[i]
-        if not objective < before:
-            # Several atoms that enter or leave at once may lead in a circle: one at a time do not.
-            if cautious:
-                return FAILED, np.inf, False
-            cautious = True
+        # Several atoms that enter or leave at once may lead in a circle. One at a time they do not,
+        # unless what is gained is less than the objective is rounded by.
+        stalled = cautious and not objective < before
+        cautious = cautious or not objective < before
         before = objective
 
         norm_code = 0.0
@@ -328,7 +327,7 @@ def solve_sample(
             return size, (max(worst, 0.0) + noise) / lambda1, False
         rounds += 1
         count = 0
-        if worst > noise:
+        if worst > noise and not stalled:
             limit = 1 if cautious else _ENTER
             bound = lambda1 + (1.0 if cautious else _SHARE) * worst
             for j in range(n_components):

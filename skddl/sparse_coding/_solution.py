@@ -36,17 +36,6 @@ class Supports:
             torch.zeros(n_samples, dtype=torch.int64),
         )
 
-    @classmethod
-    def of(cls, codes: Tensor) -> "Supports":
-        """Supports of dense codes."""
-        rows, columns = codes.nonzero(as_tuple=True)
-        sizes = codes.count_nonzero(1)
-        slots = torch.arange(len(rows)) - (sizes.cumsum(0) - sizes)[rows]
-        supports = cls.empty(len(codes), int(sizes.max()))
-        supports.atoms[rows, slots] = ((columns + 1) * codes[rows, columns].sign()).int()
-        supports.sizes = sizes
-        return supports
-
     def at(self, rows: Tensor) -> "Supports":
         """Those of some samples, in the same memory."""
         return replace(self, rows=rows)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skddl.sparse_coding import _threads, kkt_residual, sparse_encode
+from skddl.sparse_coding import _active_set, _threads, kkt_residual, sparse_encode
 from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
@@ -54,6 +54,27 @@ def test_codes_have_the_same_bits_however_they_are_found(arrays, dtype, fraction
     rng = np.random.default_rng(0)
     for start in (codes, codes[::-1], rng.normal(size=codes.shape) * (codes != 0)):
         np.testing.assert_array_equal(encode(X, init=start.astype(dtype)), codes)
+
+
+def test_in_float64_no_sample_is_left_to_another_method(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a sample was left to another method")
+
+    monkeypatch.setattr(_active_set, "polish", refuse)
+    rng = np.random.default_rng(0)
+    for n_components in (5, 20, 80):
+        for lambda1 in (1.0, 0.1, 0.01):
+            # Small integers: many atoms are alike, many correlations equal.
+            X, dictionary = (
+                rng.integers(-1, 2, size=(n, 12)).astype(float) for n in (100, n_components)
+            )
+            start = rng.normal(size=(100, n_components)) * (rng.random((100, n_components)) < 0.2)
+            cold, warm = (
+                sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set", init=init)
+                for init in (None, start)
+            )
+            assert kkt_residual(X, dictionary, cold, lambda1=lambda1).max() <= 1e-9
+            assert kkt_residual(X, dictionary, warm, lambda1=lambda1).max() <= 1e-9
 
 
 def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads):
@@ -119,9 +140,10 @@ def test_supports_are_brought_up_to_date_in_the_rows_that_are_meant():
     codes = solve(problem, X[:3], dictionary, solver="active-set", init=memory.at(rows)).codes
     assert memory.sizes[rows].tolist() == codes.count_nonzero(1).tolist()
     assert memory.sizes.count_nonzero() == 3
-    expected = Supports.of(codes)
-    for row, atoms, size in zip(rows, expected.atoms, expected.sizes, strict=True):
-        assert memory.atoms[row, :size].tolist() == atoms[:size].tolist()
+    for row, code in zip(rows, codes, strict=True):
+        atoms = code.nonzero()[:, 0]
+        expected = ((atoms + 1) * code[atoms].sign()).tolist()
+        assert memory.atoms[row, : len(atoms)].tolist() == expected
     again = solve(problem, X[:3], dictionary, solver="active-set", init=memory.at(rows)).codes
     assert torch.equal(again, codes)
 

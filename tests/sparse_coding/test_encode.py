@@ -10,9 +10,9 @@ from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl.sparse_coding import (
-    _active_set,
     _active_set_triton,
     _encode,
+    _job,
     _spams,
     kkt_residual,
     sparse_encode,
@@ -278,12 +278,12 @@ def test_auto_takes_the_first_solver_that_works(monkeypatch):
             get_solver(name, cuda)
     with pytest.raises(ValueError, match=r"does it support device 'mps'.*on a CPU or with CUDA"):
         get_solver("auto", torch.device("mps"))
-    monkeypatch.setattr(_active_set, "is_installed", lambda: False)
+    monkeypatch.setattr(_job, "is_installed", lambda: False)
     assert get_solver("auto", cpu).name == ("spams" if _spams.spams else "fista")
 
 
 def test_all_works_where_neither_numba_nor_spams_can_be_imported(arrays, monkeypatch):
-    monkeypatch.setattr(_active_set, "is_installed", lambda: False)
+    monkeypatch.setattr(_job, "is_installed", lambda: False)
     monkeypatch.setattr(_spams, "spams", None)
     assert get_solver("auto", torch.device("cpu")).name == "fista"
     codes = sparse_encode(*arrays, lambda1=LAMBDA1)

@@ -1,7 +1,7 @@
-"""Compiled loops over samples, for the solver and for the derivative of its codes.
+"""Compiled loops: over atoms, for their Gram matrix; over samples, for codes and their derivative.
 
 A loop is a C function of one pointer, to a record that says where its arrays are. Threads that call
-it with the same record share the samples among them.
+it with the same record share the work among them.
 """
 
 import functools
@@ -28,28 +28,11 @@ from ._active_set_kernels import (
     solve_upper,
     subtract_rows,
 )
+from ._job import LINE, RECORD
 
-# Samples that a thread takes at a time, a multiple of the 4 that share their way through the atoms;
-# and columns of the gradient of the dictionary.
-_SAMPLES, _COLUMNS = 4, 32
-
-# The arguments of all loops. Arrays are given by their addresses; 0 is none.
-JOB = np.dtype(
-    [
-        # Two counters: what of the work has been taken, and how much of the room for factors.
-        *((name, np.int64) for name in ("counters", "n_samples", "n_features", "n_components")),
-        *((name, np.int64) for name in ("X", "dictionary", "transposed", "gram")),
-        # Signed atoms, from 1, in slots: their number, and how many there is room for.
-        *((name, np.int64) for name in ("supports", "sizes", "width", "warm")),
-        *((name, np.int64) for name in ("codes", "residuals", "remainders")),
-        # Cholesky factors, one after another, and where each begins; -1: there was no room.
-        *((name, np.int64) for name in ("factors", "offsets", "room")),
-        *((name, np.int64) for name in ("grad_codes", "beta", "grad_X", "grad_dictionary")),
-        *((name, np.int64) for name in ("positive", "max_rounds")),
-        *((name, np.float64) for name in ("lambda1", "lambda2", "atom_norm")),
-    ],
-    align=True,
-)
+# Samples, or rows of the Gram matrix, that share their way through the atoms; and columns of the
+# gradient of the dictionary that a thread takes at a time.
+_ROWS, _COLUMNS = 4, 32
 
 
 _intrinsic: Any = intrinsic  # whose type does not tell that the first argument goes
@@ -77,7 +60,67 @@ def _fetch_and_add(typingctx: Any, address: Any, amount: Any) -> Any:
 
 
 @jit
-def _encode(job, X, dictionary, transposed, gram, codes, remainders):
+def _aligned(size, dtype):
+    """An array that begins with a line of the cache, so that vectors do not lie across two."""
+    values = np.empty(size + LINE, dtype)
+    skip = -values.ctypes.data % (4 * LINE) // values.itemsize
+    return values[skip : skip + size]
+
+
+@jit
+def _pack(job, dictionary, packed):
+    """Atoms by columns, a line of the cache for as many atoms, zeros after the last of them."""
+    n_components, n_features = dictionary.shape
+    lines = job.block // LINE
+    while True:
+        item = _fetch_and_add(job.counters, 1)
+        if item >= job.n_blocks * lines:
+            break
+        block, place, first = item // lines, item % lines * LINE, item * LINE
+        some = dictionary[first : min(first + LINE, n_components)]
+        for f in range(n_features):
+            line = packed[block, f, place : place + LINE]
+            for j in range(len(some)):
+                line[j] = some[j, f]
+            line[len(some) :] = 0
+
+
+@jit
+def _form_gram(job, dictionary, packed, gram):
+    """The Gram matrix, rows of four atoms and blocks of columns at a time, one half mirrored."""
+    n_components = len(dictionary)
+    tile = _aligned(_ROWS * job.block, dictionary.dtype).reshape((_ROWS, job.block))
+    block = before = 0  # items before this block
+    while True:
+        item = _fetch_and_add(job.counters, 1)
+        while block < job.n_blocks:
+            last = min((block + 1) * job.block, n_components)
+            n_items = -(-last // _ROWS)
+            if item < before + n_items:
+                break
+            before += n_items
+            block += 1
+        if block == job.n_blocks:
+            break
+        top = (item - before) * _ROWS
+        bottom, left = min(top + _ROWS, n_components), block * job.block
+        correlate(dictionary, top, packed[block], tile)
+        begin = max(left, top)
+        for i in range(top, bottom):
+            row, values = gram[i, begin:last], tile[i - top, begin - left :]
+            for j in range(len(row)):
+                row[j] = values[j]
+        begin = max(left, bottom)
+        below = gram[begin:last]
+        v0, v1 = tile[0, begin - left :], tile[1, begin - left :]
+        v2, v3 = tile[2, begin - left :], tile[3, begin - left :]
+        for j in range(len(below)):  # none, where there are fewer than four rows
+            row = below[j, top : top + 4]
+            row[0], row[1], row[2], row[3] = v0[j], v1[j], v2[j], v3[j]
+
+
+@jit
+def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
     """Codes of the samples that this thread takes."""
     n_samples, n_features, n_components = job.n_samples, job.n_features, job.n_components
     residuals = carray(_as_pointer(job.residuals), n_samples, np.float64)
@@ -90,22 +133,36 @@ def _encode(job, X, dictionary, transposed, gram, codes, remainders):
     room = 64
     support, slots = np.empty(room, np.int64), np.empty((5, room))
     factor = np.empty(room * (room + 1) // 2)
-    correlations = np.empty((4, n_components), X.dtype)
-    correlation, remainder = np.empty(n_components, X.dtype), np.empty(n_features)
-    no_start = np.empty(0, np.int32)
+    tile = _aligned(_ROWS * job.block, X.dtype).reshape((_ROWS, job.block))
+    correlations = np.empty((_ROWS, n_components), X.dtype)
+    correlation, remainder = _aligned(n_components, X.dtype), np.empty(n_features)
+    start = np.empty(max(n_components, job.width), np.int32)
     while True:
-        first = _fetch_and_add(job.counters, _SAMPLES)
+        first = _fetch_and_add(job.counters, _ROWS)
         if first >= n_samples:
             break
-        for i in range(first, min(first + _SAMPLES, n_samples)):
-            if (i - first) % 4 == 0:
-                correlate(X, i, transposed, correlations)
-            n_start = min(sizes[i], job.width) if job.warm else 0
+        for block in range(job.n_blocks):
+            left = block * job.block
+            correlate(X, first, packed[block], tile)
+            for i in range(_ROWS):
+                part, values = correlations[i, left : left + job.block], tile[i]
+                for j in range(len(part)):
+                    part[j] = values[j]
+        for i in range(first, min(first + _ROWS, n_samples)):
+            n_start = 0
+            if job.init:
+                for j in range(n_components):
+                    if init[i, j] != 0:
+                        start[n_start] = j + 1 if init[i, j] > 0 else -(j + 1)
+                        n_start += 1
+            elif job.warm:
+                n_start = min(sizes[i], job.width)
+                start[:n_start] = supports[i, :n_start]
             while True:
                 size, residual, final = solve_sample(
-                    X[i], correlations[(i - first) % 4], dictionary, gram,
+                    X[i], correlations[i - first], dictionary, gram,
                     job.lambda1, job.lambda2, job.positive != 0, job.atom_norm, job.max_rounds,
-                    supports[i] if n_start else no_start, n_start,
+                    start, n_start,
                     support, slots, factor, correlation, remainder,
                 )  # fmt: skip
                 if size == FAILED and n_start:
@@ -136,11 +193,11 @@ def _encode(job, X, dictionary, transposed, gram, codes, remainders):
             if not final or size > job.width or smallest * smallest * singular * scale > 1:
                 continue
             length = size * (size + 1) // 2
-            start = _fetch_and_add(job.counters + 8, length)
-            if start + length > job.room:
+            offset = _fetch_and_add(job.counters + 8, length)
+            if offset + length > job.room:
                 continue
-            offsets[i] = start
-            factors[start : start + length] = factor[:length]
+            offsets[i] = offset
+            factors[offset : offset + length] = factor[:length]
             remainders[i] = remainder
 
 
@@ -154,10 +211,10 @@ def _differentiate(job, dictionary, grad_codes, beta, grad_X):
     offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
     atoms, right, work = np.empty(job.width, np.int64), np.empty(job.width), np.empty(job.width)
     while True:
-        first = _fetch_and_add(job.counters, _SAMPLES)
+        first = _fetch_and_add(job.counters, _ROWS)
         if first >= n_samples:
             break
-        for i in range(first, min(first + _SAMPLES, n_samples)):
+        for i in range(first, min(first + _ROWS, n_samples)):
             grad_X[i] = 0
             if offsets[i] < 0:
                 continue
@@ -201,7 +258,7 @@ def _accumulate(job, codes, remainders, beta, grad_X, grad_dictionary):
 
 @functools.cache
 def get_loop(name: str, dtype: str) -> Any:
-    """The loop "encode", "differentiate" or "accumulate" for arrays of "float32" or "float64".
+    """A loop, for arrays of "float32" or "float64".
 
     A C function, compiled unless that is cached on disk.
     """
@@ -209,23 +266,45 @@ def get_loop(name: str, dtype: str) -> Any:
     # What is closed over is part of the key of the cache, and numba looks at this file alone.
     version = zlib.crc32(Path(_active_set_kernels.__file__).read_bytes())
 
+    def pack(pointer):
+        _ = version
+        job = carray(pointer, 1, RECORD)[0]
+        packed_shape = (job.n_blocks, job.n_features, job.block)
+        _pack(
+            job,
+            carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
+            carray(_as_pointer(job.packed), packed_shape, real),
+        )
+
+    def form_gram(pointer):
+        _ = version
+        job = carray(pointer, 1, RECORD)[0]
+        packed_shape = (job.n_blocks, job.n_features, job.block)
+        _form_gram(
+            job,
+            carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
+            carray(_as_pointer(job.packed), packed_shape, real),
+            carray(_as_pointer(job.gram), (job.n_components, job.n_components), real),
+        )
+
     def encode(pointer):
         _ = version
-        job = carray(pointer, 1, JOB)[0]
-        atoms_shape = (job.n_components, job.n_features)
+        job = carray(pointer, 1, RECORD)[0]
+        packed_shape = (job.n_blocks, job.n_features, job.block)
         _encode(
             job,
             carray(_as_pointer(job.X), (job.n_samples, job.n_features), real),
-            carray(_as_pointer(job.dictionary), atoms_shape, real),
-            carray(_as_pointer(job.transposed), (job.n_features, job.n_components), real),
+            carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
+            carray(_as_pointer(job.packed), packed_shape, real),
             carray(_as_pointer(job.gram), (job.n_components, job.n_components), real),
+            carray(_as_pointer(job.init), (job.n_samples, job.n_components), real),
             carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
             carray(_as_pointer(job.remainders), (job.n_samples, job.n_features), real),
         )
 
     def differentiate(pointer):
         _ = version
-        job = carray(pointer, 1, JOB)[0]
+        job = carray(pointer, 1, RECORD)[0]
         _differentiate(
             job,
             carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
@@ -236,7 +315,7 @@ def get_loop(name: str, dtype: str) -> Any:
 
     def accumulate(pointer):
         _ = version
-        job = carray(pointer, 1, JOB)[0]
+        job = carray(pointer, 1, RECORD)[0]
         _accumulate(
             job,
             carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
@@ -246,7 +325,7 @@ def get_loop(name: str, dtype: str) -> Any:
             carray(_as_pointer(job.grad_dictionary), (job.n_components, job.n_features), real),
         )
 
-    loops = {"encode": encode, "differentiate": differentiate, "accumulate": accumulate}
+    loops = {loop.__name__: loop for loop in (pack, form_gram, encode, differentiate, accumulate)}
     compiling: Any = functools.partial(cfunc, types.void(types.voidptr), fastmath=FASTMATH)
     try:
         return compiling(cache=True)(loops[name])

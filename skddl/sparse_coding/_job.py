@@ -1,0 +1,101 @@
+"""A job for the compiled loops: arrays, numbers, and the threads that share the work."""
+
+import functools
+import importlib.util
+import threading
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import _threads
+
+# The arguments of all loops. Arrays are given by their addresses; 0 is none.
+RECORD = np.dtype(
+    [
+        # Two counters: what of the work has been taken, and how much of the room for factors.
+        *((name, np.int64) for name in ("counters", "n_samples", "n_features", "n_components")),
+        # Atoms by columns, in blocks: see `Job.of_atoms`.
+        *((name, np.int64) for name in ("dictionary", "packed", "n_blocks", "block", "gram")),
+        # Samples; codes to start from; and what comes of them.
+        *((name, np.int64) for name in ("X", "init", "codes", "residuals", "remainders")),
+        # Signed atoms, from 1, in slots: their number, and how many there is room for.
+        *((name, np.int64) for name in ("supports", "sizes", "width", "warm")),
+        # Cholesky factors, one after another, and where each begins; -1: there was no room.
+        *((name, np.int64) for name in ("factors", "offsets", "room")),
+        *((name, np.int64) for name in ("grad_codes", "beta", "grad_X", "grad_dictionary")),
+        *((name, np.int64) for name in ("positive", "max_rounds")),
+        *((name, np.float64) for name in ("lambda1", "lambda2", "atom_norm")),
+    ],
+    align=True,
+)
+# Atoms of a block, at most: with all features they stay in the cache of a core, and the Gram matrix
+# is computed for those pairs of blocks that are not mirrored. A multiple of `LINE`.
+_BLOCK = 256
+# Values of float32 in a line of the cache: blocks are made of whole ones.
+LINE = 16
+# Bytes of a matrix whose memory is kept from one call to the next of a thread: to get it from the
+# system again, page by page, would take as long as to compute it.
+_KEPT_BYTES = 2**23
+_kept = threading.local()
+
+
+@functools.cache
+def is_installed() -> bool:
+    """Whether there is numba, which compiles the loops."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def scratch(name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Memory of the type of `like`, until the next call asks for this name."""
+    values = getattr(_kept, name, None)
+    if values is None or values.shape != shape or values.dtype != like.dtype:
+        values = like.new_empty(shape)
+        if values.nbytes <= _KEPT_BYTES:
+            setattr(_kept, name, values)
+    return values
+
+
+class Job:
+    """A record of arguments, and the loops that may be called with it."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = str(dtype).removeprefix("torch.")
+        self.counters = torch.zeros(2, dtype=torch.int64)
+        self.record = np.zeros(1, RECORD)
+        self.set(counters=self.counters)
+
+    @classmethod
+    def of_atoms(cls, dictionary: Tensor) -> "Job":
+        """One for a dictionary, contiguous, whose atoms are packed: by columns, block by block."""
+        job = cls(dictionary.dtype)
+        n_components, n_features = dictionary.shape
+        n_blocks = -(-n_components // _BLOCK)
+        block = -(-n_components // (n_blocks * LINE)) * LINE
+        job.set(
+            n_components=n_components,
+            n_features=n_features,
+            n_blocks=n_blocks,
+            block=block,
+            dictionary=dictionary,
+            packed=scratch("packed", (n_blocks, n_features, block), dictionary),
+        )
+        job.run("pack", at_most=n_blocks * block // LINE)
+        return job
+
+    def set(self, **arguments: Tensor | float) -> None:
+        """Set arguments; arrays must live as long as loops use them."""
+        for name, value in arguments.items():
+            self.record[name] = value.data_ptr() if isinstance(value, Tensor) else value
+
+    def form_gram(self, gram: Tensor) -> None:
+        """Fill in the Gram matrix of the atoms, for the loops to use."""
+        self.set(gram=gram)
+        self.run("form_gram", at_most=-(-len(gram) // 4))
+
+    def run(self, name: str, *, at_most: int) -> None:
+        """Call a loop on torch's number of threads, or `at_most`."""
+        from ._loops import get_loop  # which imports numba
+
+        self.counters.zero_()
+        _threads.run(get_loop(name, self.dtype), self.record.ctypes.data, at_most=at_most)
