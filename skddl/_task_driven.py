@@ -20,8 +20,10 @@ from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
 from .training import make_optimizer
 
-# Entries of the supports that are kept per sample, and in all: 4 bytes each, at most 256 MiB.
+# Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
+# So many at least: the first few atoms of a support are hardly a start.
+_LEAST_WIDTH = 8
 
 
 class TaskDrivenEstimator(SparseCodeEstimator):
@@ -154,8 +156,10 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         if samples.device.type != "cpu":
             return None  # a GPU solves as fast as it can be told to start from somewhere
         n_components = len(self.module_.code.dictionary)
-        width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // len(samples))
-        return Supports.empty(len(samples), width) if width else None
+        width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // len(samples) - 1)
+        if width < min(n_components, _LEAST_WIDTH):
+            return None
+        return Supports.empty(len(samples), width)
 
     def _encode(self, batch: Batch) -> Tensor:
         return self.module_.encode(batch.x, batch.supports)

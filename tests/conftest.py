@@ -1,9 +1,12 @@
 """Fixtures that several test modules share."""
 
+import sys
+
 import pytest
 
 from skddl.datasets import load_mnist
 from skddl.datasets._files import resolve_data_home
+from skddl.sparse_coding._optional import can_import
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +18,12 @@ def mnist_home():
     except FileNotFoundError as error:
         pytest.skip(f"needs the real MNIST: {error}")
     return home
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    """As if numba were not installed."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    can_import.cache_clear()
+    yield
+    can_import.cache_clear()

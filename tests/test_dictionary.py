@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skddl import OnlineDictionaryLearning, SampleNormalizer, dictionary
 from skddl._first_atoms import auto_lambda1, draw_atoms
 from skddl.dictionary import class_dictionary
-from skddl.sparse_coding import _job, _spams, sparse_encode
+from skddl.sparse_coding import _spams, sparse_encode
 
 spams = _spams.spams
 ENGINES = ["active-set", "fista"] if spams is None else ["active-set", "spams", "fista"]
@@ -204,10 +204,9 @@ def test_auto_lambda1_is_a_twentieth_of_the_mean_norm(digits):
     assert model.lambda1_ == pytest.approx(0.15)
 
 
-def test_it_works_without_numba_and_spams(digits, monkeypatch):
+def test_it_works_without_numba_and_spams(digits, without_numba, monkeypatch):
     X, _ = digits
     by_torch = learner(solver="fista", max_iter=10).fit(X).components_
-    monkeypatch.setattr(_job, "is_installed", lambda: False)
     monkeypatch.setattr(_spams, "spams", None)
     np.testing.assert_array_equal(learner(max_iter=10).fit(X).components_, by_torch)
     with pytest.raises(ValueError, match="solver='spams' does not work here"):

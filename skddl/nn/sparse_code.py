@@ -113,8 +113,7 @@ class SparseCode(nn.Module):
                 dictionary.detach(),
                 solver=self.solver,
                 init=supports,
-                # Its type is that of the dictionary, which the inputs may exceed.
-                gram=self._gram if dictionary is self.dictionary else None,
+                gram=self._known_gram(dictionary),
             ).codes
         return codes.reshape(*x.shape[:-1], n_components)
 
@@ -123,6 +122,13 @@ class SparseCode(nn.Module):
         """Keep the Gram matrix of the dictionary, which must not change nor be moved any more."""
         with full_precision(self.dictionary.device):
             self._gram = gram_matrix(self.dictionary.detach())
+
+    def _known_gram(self, dictionary: Tensor) -> Tensor | None:
+        # The inputs, or the module, may have another type by now, or be elsewhere.
+        gram = self._gram
+        if gram is None or (gram.dtype, gram.device) != (dictionary.dtype, dictionary.device):
+            return None
+        return gram
 
     @torch.no_grad()
     def project_(self) -> None:

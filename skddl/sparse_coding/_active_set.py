@@ -3,18 +3,20 @@
 import torch
 from torch import Tensor
 
-from . import _active_set_triton, _job
+from . import _active_set_triton
 from ._gradient import gradient_of_beta, solve_on_supports
 from ._gram import gram_matrix
-from ._job import Job, scratch
+from ._job import Job, plain, scratch
+from ._optional import can_import
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
 
 # KKT residuals above are looked at again: the promised ones, less what rounding may hide.
 _TOLERANCE = {torch.float32: 9e-5, torch.float64: 1e-8}
-# Atoms of a code that are kept for its derivative, and numbers per sample for their factor: room,
-# of which only what is used is ever touched. Where there is too little, nothing is kept.
+# Atoms of a code that are kept for its derivative, and numbers per sample, in the mean of a few
+# samples, for their factor: room, of which only what is used is ever touched. Where there is too
+# little, nothing is kept.
 _WIDTH, _ROOM = 128, 64 * 65 // 2
 
 
@@ -35,7 +37,7 @@ class ActiveSetSolver:
         """Where there is numba, for the CPU, or Triton, for CUDA."""
         if device.type == "cuda":
             return _active_set_triton.is_available(device)
-        return device.type == "cpu" and _job.is_installed()
+        return device.type == "cpu" and can_import("numba")
 
     def solve(
         self,
@@ -62,7 +64,7 @@ class ActiveSetSolver:
                     X, dictionary, codes, factors.solve(grad_codes), needs_dictionary
                 ),
             )
-        work = _Work(problem, X.contiguous(), dictionary.contiguous())
+        work = _Work(problem, plain(X), plain(dictionary))
         residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
         tol = _TOLERANCE[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
@@ -111,17 +113,19 @@ class _Work:
         width = min(n_components, _WIDTH) if differentiable else 0
         if isinstance(init, Supports):
             self.supports = init.read(width)
+            if (n_rows := len(self.supports.atoms)) != n_samples:
+                raise ValueError(f"Got supports of {n_rows} samples, but {n_samples} samples.")
         else:
             self.supports = Supports.empty(n_samples, width)
         if isinstance(init, Tensor):
-            init = init.contiguous()
+            init = plain(init)
             self.job.set(init=init)
         if gram is None:
             gram = scratch("gram", (n_components, n_components), self.dictionary)
             self.job.form_gram(gram)
         if differentiable:
-            room = n_samples * min(_ROOM, width * (width + 1) // 2)
-            self.factors = torch.empty(room, dtype=torch.float64)
+            room = min(_ROOM, width * (width + 1) // 2)
+            self.factors = torch.empty(n_samples * room, dtype=torch.float64)
             self.offsets = torch.empty(n_samples, dtype=torch.int64)
             self.remainders = torch.empty_like(self.X)
             self.job.set(
@@ -150,16 +154,17 @@ class _Work:
 
     def gradient(self, grad_codes: Tensor, needs_dictionary: bool) -> tuple[Tensor, Tensor | None]:
         """Algorithm 1 and Eq. (12) of paper 1, with the factors that the codes ended with."""
-        grad_codes = grad_codes.contiguous()
+        grad_codes = plain(grad_codes)
         beta = self.X.new_empty((len(self.X), self.supports.atoms.shape[1]))
         grad_X = torch.empty_like(self.X)
-        self.job.set(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
-        self.job.run("differentiate", at_most=len(self.X))
+        job = self.job.copy()  # other threads may want another gradient of these codes
+        job.set(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
+        job.run("differentiate", at_most=len(self.X))
         grad_dictionary = None
         if needs_dictionary:
             grad_dictionary = torch.empty_like(self.dictionary)
-            self.job.set(grad_dictionary=grad_dictionary)
-            self.job.run("accumulate", at_most=len(self.X))
+            job.set(grad_dictionary=grad_dictionary)
+            job.run("accumulate", at_most=len(self.X))
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
             codes, X = self.codes[rows], self.X[rows]
             gram = gram_matrix(self.dictionary)

@@ -234,13 +234,15 @@ def solve_sample(
     candidates, strengths = np.empty(_ENTER, np.int64), np.empty(_ENTER)
     norm_x = math.sqrt(_dot(x, x))
     n_components = len(correlations)
+    # A product below the smallest number of the type is lost.
+    underflow = len(x) * float(np.finfo(correlations.dtype).tiny)
 
     size = 0
     if n_start + _ENTER > room:
         return NO_ROOM, np.inf, False
     for i in range(n_start):
         atom = abs(start[i]) - 1
-        if positive and start[i] < 0:
+        if not 0 <= atom < n_components or (positive and start[i] < 0):
             continue
         support[size], sign[size] = atom, math.copysign(1.0, start[i])
         rhs[size], code[size] = correlations[atom], 0.0
@@ -263,7 +265,7 @@ def solve_sample(
                     return FAILED, np.inf, False
                 size = known + 1  # weaker candidates have to wait
                 _remove(support, sign, rhs, code, leaves, size)
-                factorised = solved = leaves
+                factorised, solved = leaves, min(solved, leaves)
             else:
                 _remove(support, sign, rhs, code, factorised, size)
             size -= 1
@@ -317,7 +319,7 @@ def solve_sample(
         norm_code = 0.0
         for i in range(size):
             norm_code += abs(code[i])
-        noise = _NOISE_EPS * eps * atom_norm * (norm_x + atom_norm * norm_code)
+        noise = _NOISE_EPS * eps * atom_norm * (norm_x + atom_norm * norm_code) + underflow
         correlation[:] = correlations
         subtract_rows(correlation, gram, support, code, size)
         for i in range(size):  # these are as they have to be

@@ -1,6 +1,5 @@
 """Exact codes by an active-set method in Triton: one launch solves all samples to their end."""
 
-import importlib.util
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._fista import FistaSolver
+from ._optional import can_import
 from ._problem import ElasticNetProblem
 from ._support import SupportSystem
 
@@ -34,11 +34,8 @@ _CHUNK_ELEMENTS = 2**23
 
 def is_available(device: torch.device) -> bool:
     """Whether Triton can be imported and has kernels for `device`, if only interpreted ones."""
-    if importlib.util.find_spec("triton") is None:
-        return False
-    return device.type == "cuda" or (
-        device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    )
+    interpreted = device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    return (device.type == "cuda" or interpreted) and can_import("triton")
 
 
 @dataclass

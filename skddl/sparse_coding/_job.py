@@ -1,7 +1,6 @@
 """A job for the compiled loops: arrays, numbers, and the threads that share the work."""
 
-import functools
-import importlib.util
+import copy
 import threading
 
 import numpy as np
@@ -13,7 +12,7 @@ from . import _threads
 # The arguments of all loops. Arrays are given by their addresses; 0 is none.
 RECORD = np.dtype(
     [
-        # Two counters: what of the work has been taken, and how much of the room for factors.
+        # Two counters: what of the work has been taken, and by how many threads that are not done.
         *((name, np.int64) for name in ("counters", "n_samples", "n_features", "n_components")),
         # Atoms by columns, in blocks: see `Job.of_atoms`.
         *((name, np.int64) for name in ("dictionary", "packed", "n_blocks", "block", "gram")),
@@ -21,7 +20,8 @@ RECORD = np.dtype(
         *((name, np.int64) for name in ("X", "init", "codes", "residuals", "remainders")),
         # Signed atoms, from 1, in slots: their number, and how many there is room for.
         *((name, np.int64) for name in ("supports", "sizes", "width", "warm")),
-        # Cholesky factors, one after another, and where each begins; -1: there was no room.
+        # Cholesky factors, in as much room per sample in the mean, and where each begins; -1: there
+        # was no room.
         *((name, np.int64) for name in ("factors", "offsets", "room")),
         *((name, np.int64) for name in ("grad_codes", "beta", "grad_X", "grad_dictionary")),
         *((name, np.int64) for name in ("positive", "max_rounds")),
@@ -40,20 +40,20 @@ _KEPT_BYTES = 2**23
 _kept = threading.local()
 
 
-@functools.cache
-def is_installed() -> bool:
-    """Whether there is numba, which compiles the loops."""
-    return importlib.util.find_spec("numba") is not None
-
-
 def scratch(name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Memory of the type of `like`, until the next call asks for this name."""
     values = getattr(_kept, name, None)
     if values is None or values.shape != shape or values.dtype != like.dtype:
-        values = like.new_empty(shape)
+        with torch.inference_mode(False):  # what is made under it cannot be used outside
+            values = torch.empty(shape, dtype=like.dtype)
         if values.nbytes <= _KEPT_BYTES:
             setattr(_kept, name, values)
     return values
+
+
+def plain(values: Tensor) -> Tensor:
+    """The values as loops read them from memory: in rows, and with their signs."""
+    return values.resolve_neg().contiguous()
 
 
 class Job:
@@ -61,13 +61,11 @@ class Job:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = str(dtype).removeprefix("torch.")
-        self.counters = torch.zeros(2, dtype=torch.int64)
         self.record = np.zeros(1, RECORD)
-        self.set(counters=self.counters)
 
     @classmethod
     def of_atoms(cls, dictionary: Tensor) -> "Job":
-        """One for a dictionary, contiguous, whose atoms are packed: by columns, block by block."""
+        """One for a dictionary, plain, whose atoms are packed: by columns, block by block."""
         job = cls(dictionary.dtype)
         n_components, n_features = dictionary.shape
         n_blocks = -(-n_components // _BLOCK)
@@ -81,6 +79,12 @@ class Job:
             packed=scratch("packed", (n_blocks, n_features, block), dictionary),
         )
         job.run("pack", at_most=n_blocks * block // LINE)
+        return job
+
+    def copy(self) -> "Job":
+        """One with the same arguments, to be set and run independently of this one."""
+        job = copy.copy(self)
+        job.record = self.record.copy()
         return job
 
     def set(self, **arguments: Tensor | float) -> None:
@@ -97,5 +101,8 @@ class Job:
         """Call a loop on torch's number of threads, or `at_most`."""
         from ._loops import get_loop  # which imports numba
 
-        self.counters.zero_()
+        counters = np.zeros(2, np.int64)
+        self.record["counters"] = counters.ctypes.data
         _threads.run(get_loop(name, self.dtype), self.record.ctypes.data, at_most=at_most)
+        if counters[1]:  # numba prints what a loop raises, and nothing else can happen there
+            raise MemoryError(f"A compiled loop ({name}) found no memory.")

@@ -125,8 +125,8 @@ def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
     n_samples, n_features, n_components = job.n_samples, job.n_features, job.n_components
     residuals = carray(_as_pointer(job.residuals), n_samples, np.float64)
     supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
-    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
-    factors = carray(_as_pointer(job.factors), job.room, np.float64)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int32)
+    factors = carray(_as_pointer(job.factors), n_samples * job.room, np.float64)
     offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
     singular = math.sqrt(np.finfo(gram.dtype).eps)
 
@@ -148,7 +148,8 @@ def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
                 part, values = correlations[i, left : left + job.block], tile[i]
                 for j in range(len(part)):
                     part[j] = values[j]
-        for i in range(first, min(first + _ROWS, n_samples)):
+        used, last = 0, min(first + _ROWS, n_samples)
+        for i in range(first, last):
             n_start = 0
             if job.init:
                 for j in range(n_components):
@@ -156,7 +157,7 @@ def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
                         start[n_start] = j + 1 if init[i, j] > 0 else -(j + 1)
                         n_start += 1
             elif job.warm:
-                n_start = min(sizes[i], job.width)
+                n_start = max(0, min(sizes[i], job.width))
                 start[:n_start] = supports[i, :n_start]
             while True:
                 size, residual, final = solve_sample(
@@ -192,10 +193,12 @@ def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
             offsets[i] = -1
             if not final or size > job.width or smallest * smallest * singular * scale > 1:
                 continue
-            length = size * (size + 1) // 2
-            offset = _fetch_and_add(job.counters + 8, length)
-            if offset + length > job.room:
+            # In the room of the samples that this thread has taken: whether there is enough must
+            # not depend on what the other threads have done meanwhile.
+            offset, length = first * job.room + used, size * (size + 1) // 2
+            if offset + length > last * job.room:
                 continue
+            used += length
             offsets[i] = offset
             factors[offset : offset + length] = factor[:length]
             remainders[i] = remainder
@@ -206,8 +209,8 @@ def _differentiate(job, dictionary, grad_codes, beta, grad_X):
     """Per sample, beta of Algorithm 1 of paper 1 in slots, and Eq. (12), ``dl/dx = D beta``."""
     n_samples = job.n_samples
     supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
-    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
-    factors = carray(_as_pointer(job.factors), job.room, np.float64)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int32)
+    factors = carray(_as_pointer(job.factors), n_samples * job.room, np.float64)
     offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
     atoms, right, work = np.empty(job.width, np.int64), np.empty(job.width), np.empty(job.width)
     while True:
@@ -236,7 +239,7 @@ def _accumulate(job, codes, remainders, beta, grad_X, grad_dictionary):
     """Algorithm 1, last line: ``-D beta a' + (x - D a) beta'``, by columns, summed over samples."""
     n_samples, n_features = job.n_samples, job.n_features
     supports = carray(_as_pointer(job.supports), (n_samples, job.width), np.int32)
-    sizes = carray(_as_pointer(job.sizes), n_samples, np.int64)
+    sizes = carray(_as_pointer(job.sizes), n_samples, np.int32)
     offsets = carray(_as_pointer(job.offsets), n_samples, np.int64)
     while True:
         first = _fetch_and_add(job.counters, _COLUMNS)
@@ -270,27 +273,32 @@ def get_loop(name: str, dtype: str) -> Any:
         _ = version
         job = carray(pointer, 1, RECORD)[0]
         packed_shape = (job.n_blocks, job.n_features, job.block)
+        _fetch_and_add(job.counters + 8, 1)
         _pack(
             job,
             carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
             carray(_as_pointer(job.packed), packed_shape, real),
         )
+        _fetch_and_add(job.counters + 8, -1)
 
     def form_gram(pointer):
         _ = version
         job = carray(pointer, 1, RECORD)[0]
         packed_shape = (job.n_blocks, job.n_features, job.block)
+        _fetch_and_add(job.counters + 8, 1)
         _form_gram(
             job,
             carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
             carray(_as_pointer(job.packed), packed_shape, real),
             carray(_as_pointer(job.gram), (job.n_components, job.n_components), real),
         )
+        _fetch_and_add(job.counters + 8, -1)
 
     def encode(pointer):
         _ = version
         job = carray(pointer, 1, RECORD)[0]
         packed_shape = (job.n_blocks, job.n_features, job.block)
+        _fetch_and_add(job.counters + 8, 1)
         _encode(
             job,
             carray(_as_pointer(job.X), (job.n_samples, job.n_features), real),
@@ -301,10 +309,12 @@ def get_loop(name: str, dtype: str) -> Any:
             carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
             carray(_as_pointer(job.remainders), (job.n_samples, job.n_features), real),
         )
+        _fetch_and_add(job.counters + 8, -1)
 
     def differentiate(pointer):
         _ = version
         job = carray(pointer, 1, RECORD)[0]
+        _fetch_and_add(job.counters + 8, 1)
         _differentiate(
             job,
             carray(_as_pointer(job.dictionary), (job.n_components, job.n_features), real),
@@ -312,10 +322,12 @@ def get_loop(name: str, dtype: str) -> Any:
             carray(_as_pointer(job.beta), (job.n_samples, job.width), real),
             carray(_as_pointer(job.grad_X), (job.n_samples, job.n_features), real),
         )
+        _fetch_and_add(job.counters + 8, -1)
 
     def accumulate(pointer):
         _ = version
         job = carray(pointer, 1, RECORD)[0]
+        _fetch_and_add(job.counters + 8, 1)
         _accumulate(
             job,
             carray(_as_pointer(job.codes), (job.n_samples, job.n_components), real),
@@ -324,6 +336,7 @@ def get_loop(name: str, dtype: str) -> Any:
             carray(_as_pointer(job.grad_X), (job.n_samples, job.n_features), real),
             carray(_as_pointer(job.grad_dictionary), (job.n_components, job.n_features), real),
         )
+        _fetch_and_add(job.counters + 8, -1)
 
     loops = {loop.__name__: loop for loop in (pack, form_gram, encode, differentiate, accumulate)}
     compiling: Any = functools.partial(cfunc, types.void(types.voidptr), fastmath=FASTMATH)

@@ -18,7 +18,7 @@ class Supports:
     ----------
     atoms : int32 Tensor of shape (n_samples, width)
         Atom j with a positive entry is j + 1, with a negative one -(j + 1).
-    sizes : int64 Tensor of shape (n_samples,)
+    sizes : int32 Tensor of shape (n_samples,)
         How many of them there are.
     rows : int64 Tensor or None
         The samples that are meant, all of them if None.
@@ -33,7 +33,7 @@ class Supports:
         """Supports of codes that are zero."""
         return cls(
             torch.empty((n_samples, width), dtype=torch.int32),
-            torch.zeros(n_samples, dtype=torch.int64),
+            torch.zeros(n_samples, dtype=torch.int32),
         )
 
     def at(self, rows: Tensor) -> "Supports":

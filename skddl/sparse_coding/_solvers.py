@@ -128,7 +128,7 @@ def solve(
             gram=gram,
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
-    if bool((solution.residual > promised).any()):
+    if not bool((solution.residual <= promised).all()):
         advice = "lambda1 or lambda2, or use float64" if max_iter is None else "max_iter"
         # In words that stay the same: in training, Python then says it once.
         warnings.warn(

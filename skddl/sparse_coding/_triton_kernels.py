@@ -29,6 +29,7 @@ def _times(matrix, vector):
 @triton.jit
 def _expressed(hessian_ptr, n_atoms, inverse, atoms, used, atom):
     """Express `atom` by those in use: coefficients, what is left of H there, and H there."""
+    atom = tl.cast(atom, tl.int64)  # H may have more than 2**31 entries
     column = tl.load(hessian_ptr + atom * n_atoms + atoms, mask=used, other=0.0)
     coefficients = _times(inverse, column)
     diagonal = tl.load(hessian_ptr + atom * n_atoms + atom)
@@ -169,7 +170,7 @@ def active_set(
             explained = tl.zeros([BLOCK], dtype=values.dtype)
             for first in range(0, n_slots, ROWS):
                 some = first + tl.arange(0, ROWS)
-                rows = tl.load(atoms_ptr + some) * n_atoms
+                rows = tl.load(atoms_ptr + some).to(tl.int64) * n_atoms
                 weights = tl.load(values_ptr + some)
                 tile = tl.load(
                     hessian_ptr + rows[:, None] + columns[None, :], mask=inside[None, :], other=0.0
@@ -305,7 +306,7 @@ def solve_on_support(
         return
     slots = tl.arange(0, SLOTS)
     used = slots < count
-    atoms = tl.load(atoms_ptr + row * WIDTH + slots, mask=used, other=0)
+    atoms = tl.load(atoms_ptr + row * WIDTH + slots, mask=used, other=0).to(tl.int64)
     rhs = tl.load(rhs_ptr + row * n_atoms + atoms, mask=used, other=0.0).to(tl.float64)
     diagonals = tl.load(hessian_ptr + atoms * (n_atoms + 1), mask=used, other=0.0)
     least = ROOT_EPS * tl.max(diagonals.to(tl.float64), axis=0)

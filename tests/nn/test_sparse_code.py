@@ -198,6 +198,22 @@ def test_projected_gradient_steps_lower_the_coding_error(solver):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_gram_matrix_of_another_type_is_not_used(code, x):
+    code.fix_()
+    code.double()
+    with torch.no_grad():
+        kept = code(x.double())
+    assert torch.equal(kept, code(x.double()).detach())
+
+
+def test_inference_mode_leaves_nothing_behind(code, x):
+    with torch.inference_mode():
+        codes = code(x)
+    assert torch.equal(codes, code(x).detach())
+    code(x).sum().backward()
+    assert code.dictionary.grad.isfinite().all()
+
+
 def test_gram_matrix_that_is_kept_changes_nothing_in_either_type(code, x):
     with torch.no_grad():
         before = code(x), code(x.double())

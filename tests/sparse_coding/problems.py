@@ -41,6 +41,14 @@ def duplicated():
     return rng.normal(size=(25, 15)), np.vstack([atoms, atoms, -atoms[:1]])
 
 
+def nearly_duplicated():
+    """Each atom twice, but for what float32 can hardly tell apart."""
+    rng = np.random.default_rng(0)
+    atoms = rng.normal(size=(12, 10))
+    dictionary = np.vstack([atoms, atoms + 1e-6 * rng.normal(size=atoms.shape)])
+    return rng.normal(size=(200, 10)), unit_rows(dictionary)
+
+
 def digits():
     """Digits in a dictionary of other digits."""
     images = unit_rows(load_digits().data)
@@ -49,7 +57,15 @@ def digits():
 
 PROBLEMS = {
     problem.__name__: problem
-    for problem in (random_wide, random_tall, coherent, rank_deficient, duplicated, digits)
+    for problem in (
+        random_wide,
+        random_tall,
+        coherent,
+        rank_deficient,
+        duplicated,
+        nearly_duplicated,
+        digits,
+    )
 }
 # Those whose codes are unique for lambda2 = 0.
 UNIQUE = ["random_wide", "random_tall", "coherent", "digits"]

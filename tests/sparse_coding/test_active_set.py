@@ -1,8 +1,13 @@
 """Tests of solver="active-set": what only it promises, and what it shares with the gradient."""
 
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from skddl.sparse_coding import _active_set, _threads, kkt_residual, sparse_encode
 from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
@@ -75,6 +80,115 @@ def test_in_float64_no_sample_is_left_to_another_method(monkeypatch):
             )
             assert kkt_residual(X, dictionary, cold, lambda1=lambda1).max() <= 1e-9
             assert kkt_residual(X, dictionary, warm, lambda1=lambda1).max() <= 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_codes_to_start_from_are_made_use_of(dtype):
+    X, dictionary = (torch.from_numpy(values).to(dtype) for values in PROBLEMS["digits"]())
+    problem = ElasticNetProblem(0.05 * lambda_max(X.numpy(), dictionary.numpy()))
+    supports = Supports.empty(len(X), 100)
+    codes = solve(problem, X, dictionary, solver="active-set", init=supports).codes
+    # The round that finds a code, and the one that sees that it is optimal.
+    one_round = {"solver": "active-set", "max_iter": 2}
+    for init in (codes, supports):
+        assert torch.equal(solve(problem, X, dictionary, init=init, **one_round).codes, codes)
+    with pytest.warns(ConvergenceWarning):
+        solve(problem, X, dictionary, **one_round)
+
+
+def test_supports_of_something_else_are_no_start_and_no_danger():
+    X, dictionary = (torch.from_numpy(values) for values in PROBLEMS["digits"]())
+    problem = ElasticNetProblem(0.05 * lambda_max(X.numpy(), dictionary.numpy()))
+    expected = solve(problem, X, dictionary, solver="active-set").codes
+    supports = Supports.empty(len(X), 7)
+    supports.sizes[:] = 7
+    supports.sizes[0], supports.sizes[1] = -3, 2**30
+    supports.atoms[:] = torch.tensor([3, 3, 0, 101, -(2**31), 2**31 - 1, -50])
+    codes = solve(problem, X, dictionary, solver="active-set", init=supports).codes
+    torch.testing.assert_close(codes, expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="supports of 3 samples, but 25 samples"):
+        solve(problem, X, dictionary, solver="active-set", init=Supports.empty(3, 7))
+
+
+def test_threads_of_torch_are_limited_as_torch_is(monkeypatch, two_threads):
+    used = []
+    parallel = _threads._openmp_of_torch()
+    if parallel is None:
+        pytest.skip("torch has no OpenMP of GNU's")
+
+    def count(function, data, n_threads, flags):
+        used.append(n_threads)
+        parallel(function, data, n_threads, flags)
+
+    monkeypatch.setattr(_threads, "_openmp_of_torch", lambda: count)
+    X, dictionary = PROBLEMS["digits"]()
+    sparse_encode(X, dictionary, lambda1=0.1, solver="active-set")
+    assert set(used) == {2}
+    used.clear()
+    with threadpool_limits(1):
+        sparse_encode(X, dictionary, lambda1=0.1, solver="active-set")
+    assert not used  # the loops were called without it
+
+
+def test_a_loop_that_finds_no_memory_raises(monkeypatch):
+    def begin_and_fail(loop, pointer, *, at_most):
+        counters = np.frombuffer((ctypes.c_char * 8).from_address(pointer), np.int64)[0]
+        ctypes.c_int64.from_address(int(counters) + 8).value += 1
+
+    monkeypatch.setattr(_threads, "run", begin_and_fail)
+    X, dictionary = PROBLEMS["digits"]()
+    with pytest.raises(MemoryError, match=r"compiled loop \(pack\)"):
+        sparse_encode(X, dictionary, lambda1=0.1, solver="active-set")
+
+
+def test_lambda1_below_what_float32_can_multiply():
+    X, dictionary = np.full((1, 2), 1e-30, np.float32), 1e-20 * np.eye(2, dtype=np.float32)
+    codes = sparse_encode(X, dictionary, lambda1=1e-51, solver="active-set")
+    assert kkt_residual(X, dictionary, codes, lambda1=1e-51).max() <= 1e-4
+
+
+def test_tensors_that_are_negated_on_the_fly():
+    X, dictionary = (torch.from_numpy(values) for values in PROBLEMS["digits"]())
+    negated = torch.complex(X, X).conj().imag  # -X, by a mark at the tensor
+    assert negated.is_neg()
+    expected = sparse_encode(-X, dictionary, lambda1=0.1, solver="active-set")
+    assert torch.equal(
+        sparse_encode(negated, dictionary, lambda1=0.1, solver="active-set"), expected
+    )
+
+
+def dense_problem():
+    """Codes of which many have more atoms than there is room for their factors."""
+    generator = torch.Generator().manual_seed(0)
+    X, dictionary = (torch.randn(n, 200, generator=generator) for n in (60, 250))
+    return X, torch.nn.functional.normalize(dictionary)
+
+
+def test_gradients_have_the_same_bits_each_time(two_threads):
+    X, dictionary = dense_problem()
+    direction = torch.randn(60, 250, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for _ in range(10):
+        solution = solve(
+            ElasticNetProblem(0.5), X, dictionary, solver="active-set", differentiable=True
+        )
+        gradients.append(solution.gradient(direction, True))
+    assert solution.codes.count_nonzero(1).float().mean() > 80
+    for gradient in gradients[1:]:
+        assert all(map(torch.equal, gradient, gradients[0]))
+
+
+def test_gradients_of_the_same_codes_in_several_threads(two_threads):
+    X, dictionary = dense_problem()
+    solution = solve(
+        ElasticNetProblem(2.0), X, dictionary, solver="active-set", differentiable=True
+    )
+    directions = torch.randn(40, 60, 250, generator=torch.Generator().manual_seed(1))
+    expected = [solution.gradient(direction, True) for direction in directions]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda direction: solution.gradient(direction, True), directions))
+    for gradient, reference in zip(found, expected, strict=True):
+        assert all(map(torch.equal, gradient, reference))
 
 
 def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads):

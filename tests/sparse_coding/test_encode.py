@@ -1,5 +1,6 @@
 """Tests of the public functions: what goes in and what comes out."""
 
+import importlib
 import math
 
 import numpy as np
@@ -12,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from skddl.sparse_coding import (
     _active_set_triton,
     _encode,
-    _job,
     _spams,
     kkt_residual,
     sparse_encode,
 )
+from skddl.sparse_coding._optional import can_import
 from skddl.sparse_coding._solvers import SOLVERS, get_solver
 
 from .problems import PROBLEMS
@@ -278,12 +279,27 @@ def test_auto_takes_the_first_solver_that_works(monkeypatch):
             get_solver(name, cuda)
     with pytest.raises(ValueError, match=r"does it support device 'mps'.*on a CPU or with CUDA"):
         get_solver("auto", torch.device("mps"))
-    monkeypatch.setattr(_job, "is_installed", lambda: False)
-    assert get_solver("auto", cpu).name == ("spams" if _spams.spams else "fista")
 
 
-def test_all_works_where_neither_numba_nor_spams_can_be_imported(arrays, monkeypatch):
-    monkeypatch.setattr(_job, "is_installed", lambda: False)
+def test_spams_comes_next_where_numba_is_not_installed(without_numba):
+    name = get_solver("auto", torch.device("cpu")).name
+    assert name == ("spams" if _spams.spams else "fista")
+
+
+def test_a_numba_that_cannot_be_imported_is_done_without(monkeypatch):
+    def refuse(name):
+        raise ImportError("Numba needs NumPy 2.2 or less")
+
+    can_import.cache_clear()
+    monkeypatch.setattr(importlib, "import_module", refuse)
+    with pytest.warns(RuntimeWarning, match=r"numba .* cannot be imported, .*NumPy 2\.2 or less"):
+        assert get_solver("auto", torch.device("cpu")).name != "active-set"
+    can_import.cache_clear()
+
+
+def test_all_works_where_neither_numba_nor_spams_can_be_imported(
+    arrays, without_numba, monkeypatch
+):
     monkeypatch.setattr(_spams, "spams", None)
     assert get_solver("auto", torch.device("cpu")).name == "fista"
     codes = sparse_encode(*arrays, lambda1=LAMBDA1)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from skddl.sparse_coding import _job
 from skddl.sparse_coding._gram import gram_matrix
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("fixture", [None, "without_numba"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n_components", [1, 3, 16, 255, 257, 600, 1003])
-def test_it_is_the_product_with_the_transpose(n_components, dtype, compiled, monkeypatch):
-    monkeypatch.setattr(_job, "is_installed", lambda: compiled)
+def test_it_is_the_product_with_the_transpose(n_components, dtype, fixture, request):
+    if fixture:
+        request.getfixturevalue(fixture)
     generator = torch.Generator().manual_seed(0)
     # Not contiguous.
     dictionary = torch.randn(7, n_components, dtype=dtype, generator=generator).T

@@ -9,6 +9,7 @@ from torch import nn
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 from skddl.sparse_coding import sparse_encode
+from skddl.sparse_coding._solution import Supports
 from skddl.training import OPTIMIZERS
 from tests.data import assert_same_model, model_state, small_digits
 
@@ -383,10 +384,30 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
 
 @pytest.mark.parametrize("unlabeled_weight", [0.0, 0.3])
 def test_supports_that_are_remembered_change_nothing(monkeypatch, unlabeled_weight):
+    memories = []
+    memory_of = TaskDrivenDictionaryClassifier._support_memory
+
+    def remember(estimator, samples):
+        memories.append(memory_of(estimator, samples))
+        return memories[-1]
+
+    monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_support_memory", remember)
     X, y = small_digits()
     y = np.where(np.arange(len(y)) % 3 == 0, -1, y) if unlabeled_weight else y
     parameters = {"unlabeled_weight": unlabeled_weight, "batch_size": 20, "max_iter": 60}
     remembering = quick(**parameters).fit(X, y)
     assert remembering.n_iter_ > 2 * len(X) / 20  # samples are seen again
+    (memory,) = memories
+    assert (memory.sizes > 0).float().mean() > 0.9
     monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_support_memory", lambda *_: None)
     assert_same_model(remembering, quick(**parameters).fit(X, y))
+
+
+@pytest.mark.parametrize(("n_samples", "width"), [(100, 20), (2**24, None), (2**22, 15)])
+def test_supports_are_remembered_in_256_mebibytes(monkeypatch, n_samples, width):
+    X, y = small_digits()
+    model = quick(n_components=20).fit(X, y)
+    monkeypatch.setattr(Supports, "empty", lambda n, width: (n, width))
+    memory = model._support_memory(torch.empty(n_samples, 0))
+    assert memory == (None if width is None else (n_samples, width))
+    assert width is None or 4 * n_samples * (width + 1) <= 2**28
