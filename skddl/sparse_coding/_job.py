@@ -78,7 +78,8 @@ class Job:
             dictionary=dictionary,
             packed=scratch("packed", (n_blocks, n_features, block), dictionary),
         )
-        job.run("pack", at_most=n_blocks * block // LINE)
+        # Not on more threads than pays: cores that write to the same memory in turns wait for it.
+        job.run("pack", at_most=max(1, n_components // _BLOCK))
         return job
 
     def copy(self) -> "Job":
@@ -95,7 +96,7 @@ class Job:
     def form_gram(self, gram: Tensor) -> None:
         """Fill in the Gram matrix of the atoms, for the loops to use."""
         self.set(gram=gram)
-        self.run("form_gram", at_most=-(-len(gram) // 4))
+        self.run("form_gram", at_most=-(-len(gram) // LINE))
 
     def run(self, name: str, *, at_most: int) -> None:
         """Call a loop on torch's number of threads, or `at_most`."""

@@ -86,37 +86,51 @@ def _pack(job, dictionary, packed):
 
 
 @jit
+def _form_rows(dictionary, columns, top, left, right, tile, gram):
+    """Four rows of the Gram matrix from `top`, columns `left` to `right` from the diagonal on.
+
+    They are mirrored. `columns` are the atoms of these columns, by columns.
+    """
+    bottom = min(top + _ROWS, len(dictionary))
+    correlate(dictionary, top, columns, tile)
+    begin = max(left, top)
+    for i in range(top, bottom):
+        row, values = gram[i, begin:right], tile[i - top, begin - left :]
+        for j in range(len(row)):
+            row[j] = values[j]
+    begin = max(left, bottom)
+    below = gram[begin:right]
+    v0, v1 = tile[0, begin - left :], tile[1, begin - left :]
+    v2, v3 = tile[2, begin - left :], tile[3, begin - left :]
+    for j in range(len(below)):  # none, where there are fewer than four rows
+        row = below[j, top : top + 4]
+        row[0], row[1], row[2], row[3] = v0[j], v1[j], v2[j], v3[j]
+
+
+@jit
 def _form_gram(job, dictionary, packed, gram):
-    """The Gram matrix, rows of four atoms and blocks of columns at a time, one half mirrored."""
+    """The Gram matrix, block by block of columns, of which only one half is computed.
+
+    A thread takes as many rows as fill a line of the cache where they are mirrored: lines that two
+    threads write to would go to and fro between their cores.
+    """
     n_components = len(dictionary)
     tile = _aligned(_ROWS * job.block, dictionary.dtype).reshape((_ROWS, job.block))
     block = before = 0  # items before this block
     while True:
         item = _fetch_and_add(job.counters, 1)
         while block < job.n_blocks:
-            last = min((block + 1) * job.block, n_components)
-            n_items = -(-last // _ROWS)
+            left, right = block * job.block, min((block + 1) * job.block, n_components)
+            n_items = -(-right // LINE)
             if item < before + n_items:
                 break
             before += n_items
             block += 1
         if block == job.n_blocks:
             break
-        top = (item - before) * _ROWS
-        bottom, left = min(top + _ROWS, n_components), block * job.block
-        correlate(dictionary, top, packed[block], tile)
-        begin = max(left, top)
-        for i in range(top, bottom):
-            row, values = gram[i, begin:last], tile[i - top, begin - left :]
-            for j in range(len(row)):
-                row[j] = values[j]
-        begin = max(left, bottom)
-        below = gram[begin:last]
-        v0, v1 = tile[0, begin - left :], tile[1, begin - left :]
-        v2, v3 = tile[2, begin - left :], tile[3, begin - left :]
-        for j in range(len(below)):  # none, where there are fewer than four rows
-            row = below[j, top : top + 4]
-            row[0], row[1], row[2], row[3] = v0[j], v1[j], v2[j], v3[j]
+        first = (item - before) * LINE
+        for top in range(first, min(first + LINE, right), _ROWS):
+            _form_rows(dictionary, packed[block], top, left, right, tile, gram)
 
 
 @jit
