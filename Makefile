@@ -38,9 +38,10 @@ test: lint typecheck  ## lint, types, doctests and the tests that are not slow
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(PYTEST) -m slow
 
-lint: $(VENV)/.installed  ## ruff: rules and format
+lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the results are
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) benchmarks/speed_tables.py --check
 
 typecheck: $(VENV)/.installed  ## mypy
 	$(RUN) -m mypy

@@ -65,6 +65,7 @@ def setting(result):
     return (
         f"{device} (threads: {values['threads']}), float32, images: {values['data']}, "
         f'`solver="{values["solver"]}"`.'
+        f"{' ' + values['note'] if 'note' in values else ''}"
     )
 
 

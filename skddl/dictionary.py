@@ -88,6 +88,8 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
     samples, 60,000 drawn at random decide what the starting atoms are drawn from, what "auto" means
     and which atoms code no sample; the mini-batches are drawn from all.
 
+    While it learns, numpy's matrix products use one thread, in the whole process.
+
     References
     ----------
     .. [1] J. Mairal, F. Bach, J. Ponce, G. Sapiro, "Online learning for matrix factorization and

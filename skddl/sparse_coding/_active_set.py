@@ -9,11 +9,10 @@ from ._gram import gram_matrix
 from ._job import Job, plain, scratch
 from ._optional import can_import
 from ._polish import polish
+from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
 
-# KKT residuals above are looked at again: the promised ones, less what rounding may hide.
-_TOLERANCE = {torch.float32: 9e-5, torch.float64: 1e-8}
 # Atoms of a code that are kept for its derivative, and numbers per sample, in the mean of a few
 # samples, for their factor: room, of which only what is used is ever touched. Where there is too
 # little, nothing is kept.
@@ -66,7 +65,7 @@ class ActiveSetSolver:
             )
         work = _Work(problem, plain(X), plain(dictionary))
         residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
-        tol = _TOLERANCE[X.dtype] if tol is None else tol
+        tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
             # They may be better than their bound.
             x, atoms = X[poor].double(), dictionary.double()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ._fista import FistaSolver
 from ._optional import can_import
+from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
 from ._support import SupportSystem
 
@@ -25,9 +26,6 @@ _ENTER = 2
 _TOL = {torch.float32: 1e-6, torch.float64: 1e-12}
 # ... or this many eps of the largest correlation, which is what its sums are rounded to.
 _ROUNDING = 4.0
-# Residual, in units of lambda1, above which a code is computed again: in float64, then by another
-# method. Below what the package promises, since it is rounded itself.
-_ACCEPTED = {torch.float32: 9e-5, torch.float64: 1e-8}
 # Entries of the codes that are computed at a time: bounds the memory.
 _CHUNK_ELEMENTS = 2**23
 
@@ -179,7 +177,7 @@ def _solve_chunk(
         problem, X64, dictionary64, hessian, init, tol=tol, max_iter=max_iter
     )
     residual = problem.kkt_residual(X64, dictionary64, codes.double())
-    accepted = _ACCEPTED[X.dtype] if tol is None else tol
+    accepted = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
     failed = ~(residual <= accepted)
     if max_iter is not None:
         failed &= ~exhausted

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ._polish import polish
+from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
 
@@ -12,11 +13,6 @@ try:
     import spams
 except ImportError:  # no wheel for this platform: "auto" then takes the torch solver
     spams = None
-
-# Samples above are coded again. In float32 that is the promised 1e-4, less what the rounding of the
-# residual may hide; LARS leaves some samples not far below. In float64 it is what LARS reaches on
-# well-conditioned supports.
-_DEFAULT_TOL = {torch.float32: 9e-5, torch.float64: 1e-8}
 
 
 class SpamsSolver:
@@ -47,7 +43,7 @@ class SpamsSolver:
         """Codes and their KKT residuals."""
         codes = self._lars(problem, X, dictionary, max_iter)
         residual = problem.kkt_residual(X, dictionary, codes)
-        tol = _DEFAULT_TOL[X.dtype] if tol is None else tol
+        tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
         # LARS loses its way where atoms are (nearly) linearly dependent: in float32 sooner.
         if X.dtype == torch.float32 and len(failed := (~(residual <= tol)).nonzero()[:, 0]):
             X64, dictionary64 = X[failed].double(), dictionary.double()
