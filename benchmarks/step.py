@@ -61,12 +61,14 @@ def make_step(network, x, target, supports=None):
     """A training step; `supports`, if any, are from where coding starts, in each step anew."""
     # A rate near zero: the steps cost what they cost, and every repeat sees the same problem.
     optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
+    start = copy.deepcopy(supports)
 
     def step():
         if supports is None:
             scores = network(x)
         else:
-            scores = network.classifier(network.encode(x, copy.deepcopy(supports)))
+            start.write(supports)
+            scores = network.classifier(network.encode(x, start))
         loss = nn.functional.cross_entropy(scores, target)
         optimizer.zero_grad()
         loss.backward()
@@ -95,9 +97,12 @@ def time_step(network, older, x, target, device, repeats):
     def features_forward_and_backward():
         features(x).backward(inputs.detach())
 
-    def coding_from(start):
+    start = copy.deepcopy(supports)
+
+    def coding_from_supports():
         # With what the gradient needs.
-        return lambda: fixed(inputs, copy.deepcopy(start))
+        start.write(supports)
+        fixed(inputs, start)
 
     def implicit_gradient():
         torch.autograd.grad(
@@ -110,8 +115,8 @@ def time_step(network, older, x, target, device, repeats):
             "step from zero": make_step(network, x, target),
             "plain step": plain_step,
             "features": features_forward_and_backward,
-            "coding": coding_from(supports),
-            "coding from zero": coding_from(None),
+            "coding": coding_from_supports,
+            "coding from zero": lambda: fixed(inputs),
             "implicit gradient": implicit_gradient,
             "matrix product": lambda: dictionary @ dictionary.T,
             "Gram matrix": lambda: gram_matrix(dictionary),

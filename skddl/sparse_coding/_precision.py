@@ -1,7 +1,7 @@
 """How exact codes are, also where torch was told to save on precision."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -14,7 +14,8 @@ ACCEPTED_RESIDUAL = {torch.float32: 9e-5, torch.float64: 1e-8}
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """No autocast, and no TF32 (10 bits of mantissa) on CUDA: codes need all of float32."""
-    with torch.autocast(device.type, enabled=False):
+    is_autocast = torch.is_autocast_enabled(device.type)
+    with torch.autocast(device.type, enabled=False) if is_autocast else nullcontext():
         if device.type != "cuda":
             yield
             return
