@@ -1,4 +1,4 @@
-"""One prediction: the sample, the atoms that code it, and what each of them says about the class."""
+"""One prediction: the sample, the atoms that code it, and what each of them adds to the score."""
 
 from typing import Any
 
