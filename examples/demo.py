@@ -3,7 +3,7 @@
     python examples/demo.py [--output FOLDER]
 
 Prints time of `fit`, and of a held-out third the accuracy and the non-zeros per code; writes
-three figures.
+five figures.
 """
 
 import argparse
@@ -14,8 +14,6 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +27,13 @@ from skddl import (
     OnlineDictionaryLearning,
     SampleNormalizer,
     TaskDrivenDictionaryClassifier,
+)
+from skddl.inspection import (
+    ClassifierWeightsDisplay,
+    DictionaryDisplay,
+    ExplanationDisplay,
+    SparsityDisplay,
+    TrainingCurveDisplay,
 )
 
 TASK_DRIVEN = "TDDL-LIN (skddl)"
@@ -76,54 +81,19 @@ def count_nonzeros(model, X):
     return (codes != 0).sum(axis=1).mean()
 
 
-def plot_dictionary(clf, path):
-    """The atoms as images: what the linear features would have to see to be exactly the atom."""
-    features = clf.module_.features
-    # The intercept is the feature of a constant, which is no pixel.
-    transform = np.column_stack([p.detach().numpy() for p in (features.weight, features.bias)])
-    images = (clf.components_ @ np.linalg.pinv(transform).T)[:, :-1].reshape(-1, 8, 8)
-    per_class = 20
-    figure, axes = plt.subplots(10, per_class, figsize=(10, 5.3))
-    for label, row in enumerate(axes):
-        # The dictionary was started class by class, in blocks of 40 atoms.
-        for image, ax in zip(images[40 * label :], row, strict=False):
-            limit = np.abs(image).max()
-            ax.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            ax.set(xticks=[], yticks=[])
-        row[0].set_ylabel(label, rotation=0, labelpad=10, va="center")
-    figure.suptitle(f"Atoms, mapped back to pixels: {per_class} of the 40 that each class started")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def plot_weights(clf, path):
-    """W by class, as Fig. 2 of paper 1 shows it."""
-    figure, axes = plt.subplots(5, 2, figsize=(10, 8), sharex=True, sharey=True)
-    for weights, label, ax in zip(clf.coef_, clf.classes_, axes.ravel(), strict=True):
-        ax.axvspan(40 * label, 40 * label + 39, color="0.9")
-        ax.vlines(np.arange(len(weights)), 0, weights, linewidth=0.8)
-        ax.set_title(f"class {label}", fontsize=9, pad=3)
-    figure.supxlabel("atom (shaded: started from this class)")
-    figure.supylabel("weight")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
-def plot_training(clf, path):
-    """Loss of each mini-batch, its mean per epoch, and non-zeros per code."""
-    # The first entry describes the start, and the last one may cover a few batches only.
-    epochs = clf.history_[1:-1]
-    at = [entry["iteration"] for entry in epochs]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
-    left.plot(np.arange(1, clf.n_iter_ + 1), clf.loss_curve_, color="0.8", label="mini-batch")
-    left.plot(at, [entry["loss"] for entry in epochs], label="mean of an epoch")
-    left.set(xlabel="iteration", ylabel="cross-entropy", yscale="log")
-    left.legend()
-    right.plot(at, [entry["n_nonzero"] for entry in epochs])
-    right.set(xlabel="iteration", ylabel="non-zeros per code (training samples)")
-    right.set_ylim(0, 1.1 * max(entry["n_nonzero"] for entry in epochs))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+def draw(model, X, y):
+    """What a task-driven model has learned, by file name."""
+    return {
+        "dictionary": DictionaryDisplay.from_estimator(
+            model, image_shape=(8, 8), max_atoms=200, n_cols=20
+        ),
+        "weights_by_class": ClassifierWeightsDisplay.from_estimator(model),
+        "training_curve": TrainingCurveDisplay.from_estimator(model),
+        "sparsity": SparsityDisplay.from_estimator(model, X),
+        "explanation": ExplanationDisplay.from_estimator(
+            model, X[model.predict(X) == y][0], image_shape=(8, 8)
+        ),
+    }
 
 
 def main():
@@ -150,15 +120,9 @@ def main():
         print(f"{name:42}  {accuracy:8.3f}  {seconds:6.1f} s  {shown:>9}", flush=True)
 
     print()
-    plt.rcParams["figure.constrained_layout.use"] = True
-    clf = models[TASK_DRIVEN][-1]
-    for name, plot in (
-        ("dictionary", plot_dictionary),
-        ("weights_by_class", plot_weights),
-        ("training_curve", plot_training),
-    ):
+    for name, display in draw(models[TASK_DRIVEN], X_test, y_test).items():
         path = arguments.output / f"{name}.png"
-        plot(clf, path)
+        display.figure_.savefig(path, dpi=150)
         print(f"wrote {path}")
 
 
