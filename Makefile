@@ -29,8 +29,9 @@ $(VENV)/.installed-%: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[$*]'
 	@touch $@
 
+# One thread: so little work gains nothing from more, which wait for one another on a busy machine.
 demo: $(VENV)/.installed  ## train on digits, print a table, write figures to demo_output/
-	$(RUN) examples/demo.py
+	OMP_NUM_THREADS=1 $(RUN) examples/demo.py
 
 test: lint typecheck  ## lint, types, doctests and the tests that are not slow
 	$(PYTEST) -m "not slow"

@@ -84,7 +84,9 @@ def encode_labels(
     occurring = np.unique(y[labelled])
     classes = occurring if classes is None else classes
     if len(unknown := np.setdiff1d(occurring, classes)):
-        raise ValueError(f"y has classes {unknown.tolist()}, which are not in classes.")
+        raise ValueError(
+            f"y has classes {unknown.tolist()}, which are not in classes={classes.tolist()}."
+        )
     if len(classes) < 2:
         raise ValueError(
             "Classification needs samples of at least two classes, got "

@@ -96,7 +96,8 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     checkpoint : path-like, default=None
         File from which `fit` goes on if it was killed, and to which it writes every 100
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
-        call of `fit` that goes on by `warm_start` needs a file of its own.
+        fit of a search or a cross-validation, and each that goes on by `warm_start`, needs a file
+        of its own.
     random_state : int, RandomState instance or None, default=None
         Determines all that is random; None: numpy's global generator. That of torch stays as it is.
     verbose : int, default=0

@@ -51,7 +51,8 @@ class SparseCode(nn.Module):
 
     Notes
     -----
-    The code is computed in the dtype of the input, never below float32, also under autocast.
+    The code is computed in the dtype of the input, never below float32, also under autocast. An
+    input that is not finite has a code of NaN.
 
     Examples
     --------
@@ -96,6 +97,8 @@ class SparseCode(nn.Module):
         `supports`, one row per input, are where a solver starts that can do so; they are replaced
         by those of the codes.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"SparseCode takes tensors, got {type(x).__name__}.")
         n_components, n_features = self.dictionary.shape
         if x.shape[-1:] != (n_features,):
             raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
@@ -139,4 +142,8 @@ class SparseCode(nn.Module):
     def extra_repr(self) -> str:
         """The sizes and the weights, for ``repr``."""
         n_components, n_features = self.dictionary.shape
-        return f"{n_features=}, {n_components=}, {self.problem}, solver={self.solver!r}"
+        problem = self.problem
+        return (
+            f"{n_features=}, {n_components=}, lambda1={problem.lambda1}, "
+            f"lambda2={problem.lambda2}, positive={problem.positive}, solver={self.solver!r}"
+        )

@@ -17,6 +17,8 @@ from ._solution import Solution, Supports
 # samples, for their factor: room, of which only what is used is ever touched. Where there is too
 # little, nothing is kept.
 _WIDTH, _ROOM = 128, 64 * 65 // 2
+# What it takes to find a support of some 20 atoms, in multiply-adds.
+_WORK_OF_A_SUPPORT = 20_000
 
 
 class ActiveSetSolver:
@@ -141,7 +143,8 @@ class _Work:
             atom_norm=float(gram.diagonal().max()) ** 0.5,
             max_rounds=10 * n_components if max_iter is None else max_iter,
         )
-        self.job.run("encode", at_most=n_samples)
+        work = n_samples * (self.dictionary.numel() + _WORK_OF_A_SUPPORT)
+        self.job.run("encode", work=work)
         if isinstance(init, Supports):
             init.write(self.supports)
         return residual
@@ -158,12 +161,13 @@ class _Work:
         grad_X = torch.empty_like(self.X)
         job = self.job.copy()  # other threads may want another gradient of these codes
         job.set(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
-        job.run("differentiate", at_most=len(self.X))
+        work = self.X.numel() * _WIDTH // 2  # half of the atoms that there is room for
+        job.run("differentiate", work=work)
         grad_dictionary = None
         if needs_dictionary:
             grad_dictionary = torch.empty_like(self.dictionary)
             job.set(grad_dictionary=grad_dictionary)
-            job.run("accumulate", at_most=len(self.X))
+            job.run("accumulate", work=work)
         if len(rows := (self.offsets < 0).nonzero()[:, 0]):
             codes, X = self.codes[rows], self.X[rows]
             gram = gram_matrix(self.dictionary)

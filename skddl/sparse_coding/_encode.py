@@ -97,6 +97,11 @@ def sparse_encode(
 
     Notes
     -----
+    `lambda1` is `alpha` of :func:`sklearn.decomposition.sparse_encode` with ``"lasso_lars"`` and
+    ``"lasso_cd"``. With `lambda2`, a code is the `coef_` of
+    :class:`sklearn.linear_model.ElasticNet` without intercept, fitted to ``(dictionary.T, x)`` with
+    ``alpha=(lambda1 + lambda2) / n_features`` and ``l1_ratio=lambda1 / (lambda1 + lambda2)``.
+
     Rounding the entries of a float32 code moves the correlations by up to ``6e-8 ||a||_1`` (unit
     atoms). Where `lambda1` is below ``6e-4 ||a||_1`` that can exceed a residual of 1e-4; it does
     where atoms are so alike that large entries nearly cancel. Then the codes are the optimal ones,
@@ -163,6 +168,10 @@ def kkt_residual(
     With ``c = (x - a D) D' - lambda2 a``, a code ``a`` solves problem (3) of paper 1 (see
     :ref:`references`) if and only if ``c_j = lambda1 sign(a_j)`` where ``a_j != 0`` and
     ``|c_j| <= lambda1`` elsewhere (``c_j <= lambda1`` if `positive`).
+
+    An entry that is not exactly zero counts as used, however small: a code with an entry of 1e-16
+    in place of a zero may have a residual of 2 and still be accurate. A small residual proves that
+    a code is; a large one does not prove that it is not.
 
     Parameters
     ----------
@@ -241,7 +250,12 @@ def _check_arrays(**named: Any) -> tuple[list[Any], torch.dtype]:
     """
     are_tensors = {name: isinstance(value, Tensor) for name, value in named.items()}
     if len(set(are_tensors.values())) > 1:
-        raise TypeError(f"Arrays and torch tensors cannot be mixed: {are_tensors} (tensor or not).")
+        tensors = [name for name, is_tensor in are_tensors.items() if is_tensor]
+        others = [name for name in named if name not in tensors]
+        raise TypeError(
+            f"Arrays and torch tensors cannot be mixed: {' and '.join(tensors)} is a tensor, "
+            f"{' and '.join(others)} is none."
+        )
     check = _check_tensor if are_tensors["X"] else _check_numpy
     arrays = {name: check(value, name) for name, value in named.items()}
     n_samples, n_features = arrays["X"].shape

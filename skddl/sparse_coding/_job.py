@@ -34,6 +34,9 @@ RECORD = np.dtype(
 _BLOCK = 256
 # Values of float32 in a line of the cache: blocks are made of whole ones.
 LINE = 16
+# Multiply-adds, some 50 microseconds, below which another thread does not pay: to wake it up takes
+# up to 10, and where other programs want its core all have to wait for it, for milliseconds.
+_WORK_OF_A_THREAD = 2**22
 # Bytes of a matrix whose memory is kept from one call to the next of a thread: to get it from the
 # system again, page by page, would take as long as to compute it.
 _KEPT_BYTES = 2**23
@@ -78,8 +81,8 @@ class Job:
             dictionary=dictionary,
             packed=scratch("packed", (n_blocks, n_features, block), dictionary),
         )
-        # Not on more threads than pays: cores that write to the same memory in turns wait for it.
-        job.run("pack", at_most=max(1, n_components // _BLOCK))
+        # Eight times: it is bound by memory, for which cores that write to it in turns wait.
+        job.run("pack", work=dictionary.numel() // 8)
         return job
 
     def copy(self) -> "Job":
@@ -96,14 +99,18 @@ class Job:
     def form_gram(self, gram: Tensor) -> None:
         """Fill in the Gram matrix of the atoms, for the loops to use."""
         self.set(gram=gram)
-        self.run("form_gram", at_most=-(-len(gram) // LINE))
+        self.run("form_gram", work=len(gram) ** 2 * int(self.record["n_features"][0]) // 2)
 
-    def run(self, name: str, *, at_most: int) -> None:
-        """Call a loop on torch's number of threads, or `at_most`."""
+    def run(self, name: str, *, work: int) -> None:
+        """Call a loop on torch's number of threads, or fewer for little work.
+
+        `work` is about the number of multiply-adds.
+        """
         from ._loops import get_loop  # which imports numba
 
         counters = np.zeros(2, np.int64)
         self.record["counters"] = counters.ctypes.data
+        at_most = max(1, work // _WORK_OF_A_THREAD)
         _threads.run(get_loop(name, self.dtype), self.record.ctypes.data, at_most=at_most)
         if counters[1]:  # numba prints what a loop raises, and nothing else can happen there
             raise MemoryError(f"A compiled loop ({name}) found no memory.")

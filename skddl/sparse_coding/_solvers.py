@@ -129,7 +129,9 @@ def solve(
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
     if not bool((solution.residual <= promised).all()):
-        advice = "lambda1 or lambda2, or use float64" if max_iter is None else "max_iter"
+        advice = "lambda1 or lambda2" if max_iter is None else "max_iter"
+        if max_iter is None and X.dtype == torch.float32:
+            advice += ", or use float64 (of an estimator: dtype='float64')"
         # In words that stay the same: in training, Python then says it once.
         warnings.warn(
             f"Some codes are not optimal: their KKT residual exceeds {promised:g} lambda1. "

@@ -9,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from skddl.sparse_coding import _active_set, _threads, kkt_residual, sparse_encode
+from skddl.sparse_coding import _active_set, _job, _threads, kkt_residual, sparse_encode
 from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
@@ -34,7 +34,9 @@ def arrays(request):
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
+    """Two threads, also for little work."""
+    monkeypatch.setattr(_job, "_WORK_OF_A_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
