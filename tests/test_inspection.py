@@ -238,7 +238,19 @@ def test_an_explanation_of_a_regression_adds_up_to_the_output():
     )
 
 
-def test_what_has_no_single_dictionary_is_not_explained(images):
+def test_what_has_no_single_dictionary_is_not_explained():
     model = DeepDictionaryClassifier((6, 4), max_iter=2, random_state=0).fit(X, y)
-    with pytest.raises(TypeError, match="no single dictionary"):
-        ExplanationDisplay.from_estimator(model, X[0])
+    for estimator in (
+        model,
+        LogisticRegression().fit(X, y),
+        OnlineDictionaryLearning(5, max_iter=2, random_state=0).fit(X),
+    ):
+        with pytest.raises(TypeError, match="no linear output over a single dictionary"):
+            ExplanationDisplay.from_estimator(estimator, X[0])
+
+
+def test_an_image_is_explained_as_it_is_given(images):
+    model = TaskDrivenDictionaryClassifier(10, max_iter=2, random_state=0).fit(images, y)
+    display = ExplanationDisplay.from_estimator(model, images[4])
+    np.testing.assert_array_equal(display.sample, images[4])
+    assert display.atoms.shape[1:] == (1, 8, 8)

@@ -124,8 +124,13 @@ class ExplanationDisplay:
         rows = np.asarray(sample)[None]
         _, rows = last_step(estimator, rows)
         estimator, X = last_step(estimator, X)
-        if isinstance(getattr(estimator, "components_", []), list):
-            raise TypeError(f"{type(estimator).__name__} has no single dictionary to explain by.")
+        # Layers have a list of dictionaries, and what is no sparse code none.
+        if not hasattr(estimator, "coef_") or isinstance(
+            getattr(estimator, "components_", []), list
+        ):
+            raise TypeError(
+                f"{type(estimator).__name__} has no linear output over a single dictionary."
+            )
         codes = estimator.transform(rows)
         code = (codes.toarray() if hasattr(codes, "toarray") else np.asarray(codes))[0]
         weights, intercept, names = _direction(estimator, code, output)
