@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._axes import get_axes, show_images
-from ._images import atom_shape, atoms_in_input_space, last_step
+from ._fitted import last_step
+from ._images import atom_shape, atoms_in_input_space
 
 
 class DictionaryDisplay:

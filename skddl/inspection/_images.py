@@ -6,19 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
-
-
-def last_step(estimator: Any, X: ArrayLike | None) -> tuple[Any, Any]:
-    """The estimator at the end of a pipeline, fitted, and the samples as they reach it."""
-    if isinstance(estimator, Pipeline):
-        check_is_fitted(estimator)
-        before = estimator[:-1]
-        X = before.transform(X) if X is not None and len(before) else X
-        estimator = estimator[-1]
-    check_is_fitted(estimator)
-    return estimator, X
 
 
 def atom_shape(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._axes import get_axes
-from ._images import last_step
+from ._fitted import last_step
 
 
 class SparsityDisplay:

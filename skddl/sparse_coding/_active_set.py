@@ -17,7 +17,7 @@ from ._solution import Solution, Supports
 # samples, for their factor: room, of which only what is used is ever touched. Where there is too
 # little, nothing is kept.
 _WIDTH, _ROOM = 128, 64 * 65 // 2
-# What it takes to find a support of some 20 atoms, in multiply-adds.
+# What it takes, about, to find a support of some 20 atoms, in multiply-adds.
 _WORK_OF_A_SUPPORT = 20_000
 
 

@@ -34,8 +34,8 @@ RECORD = np.dtype(
 _BLOCK = 256
 # Values of float32 in a line of the cache: blocks are made of whole ones.
 LINE = 16
-# Multiply-adds, some 50 microseconds, below which another thread does not pay: to wake it up takes
-# up to 10, and where other programs want its core all have to wait for it, for milliseconds.
+# Multiply-adds, some 50 microseconds, below which another thread does not pay: where other programs
+# want its core, all have to wait for it, for milliseconds.
 _WORK_OF_A_THREAD = 2**22
 # Bytes of a matrix whose memory is kept from one call to the next of a thread: to get it from the
 # system again, page by page, would take as long as to compute it.
