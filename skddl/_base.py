@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 from torch import Tensor, nn
 
 from ._callbacks import CallbackSupportMixin
+from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
 from .training import DivergenceError, identify
@@ -37,7 +38,7 @@ _RESIDENT_TYPES = (np.uint8, np.float32, np.float64)
 _global_rng_lock = threading.RLock()
 
 
-class TorchEstimator(CallbackSupportMixin, BaseEstimator):
+class TorchEstimator(CallbackSupportMixin, SavableEstimator):
     """Base of the estimators that hold a torch module as `module_`.
 
     Subclasses have the parameters `image_shape`, `device` and `dtype`.

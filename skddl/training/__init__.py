@@ -1,5 +1,6 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
+from ._archive import ArchiveError, read_archive, write_archive
 from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, identify
@@ -7,12 +8,13 @@ from ._early_stopping import EarlyStopping
 from ._loop import DivergenceError, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
-from ._state import TrainingState
+from ._state import TrainingState, pack_state, unpack_state, with_prefix
 
 __all__ = [
     "AUGMENTATIONS",
     "OPTIMIZERS",
     "SCHEDULES",
+    "ArchiveError",
     "BatchSampler",
     "Checkpoint",
     "DivergenceError",
@@ -23,6 +25,11 @@ __all__ = [
     "inverse_time",
     "make_optimizer",
     "over_training",
+    "pack_state",
     "project_",
+    "read_archive",
     "train",
+    "unpack_state",
+    "with_prefix",
+    "write_archive",
 ]
