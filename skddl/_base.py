@@ -23,7 +23,7 @@ from ._callbacks import CallbackSupportMixin
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import DivergenceError, identify
+from .training import DivergenceError, identify, own_gpu
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.
@@ -115,7 +115,7 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
 
     def _torch_device(self) -> torch.device:
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            return own_gpu(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device)
@@ -123,7 +123,7 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
             raise ValueError(
                 f"device={self.device!r} cannot be used here, pass device='auto' or 'cpu': {error}"
             ) from error
-        return device
+        return own_gpu(device)
 
     def _apply(
         self, function: Callable[[Any, Tensor], Tensor], X: Any, *, sparse_output: bool = False

@@ -383,9 +383,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         loss, metrics = super()._compute_loss(batch)
         if batch.unlabelled is not None:
             mu = self.unlabeled_weight
-            loss = (1 - mu) * loss + mu * self._coding_loss(
-                batch.unlabelled, batch.unlabelled_supports
-            )
+            coding_loss = self._coding_loss(batch.unlabelled, batch.unlabelled_supports)
+            loss = (1 - mu) * loss + mu * batch.unlabelled_weight * coding_loss
         return loss, metrics
 
     def _coding_loss(self, x: Tensor, supports: Supports | None) -> Tensor:

@@ -7,6 +7,7 @@ from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
 from ._loop import DivergenceError, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
+from ._processes import Processes, own_gpu
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
 
@@ -19,12 +20,14 @@ __all__ = [
     "Checkpoint",
     "DivergenceError",
     "EarlyStopping",
+    "Processes",
     "RateFactor",
     "TrainingState",
     "identify",
     "inverse_time",
     "make_optimizer",
     "over_training",
+    "own_gpu",
     "pack_state",
     "project_",
     "read_archive",
