@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
+from ._onnx import ClassOutputs, write_onnx
 from ._standardization import standardized_inputs
 from ._training_data import LABELLED, Batch, TrainingData
 from ._user_network import count_features, make_user_module
@@ -361,6 +363,34 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         features : ndarray of shape (n_samples, n_features_out)
         """
         return self._apply(lambda module, x: module.features(x), X)
+
+    def to_onnx(self, path: str | PathLike[str]) -> None:
+        """Write the fitted network as an ONNX file, to be run without skddl and without torch.
+
+        Its input ``X`` has rows of samples in float32, as :meth:`predict` is given them (bytes as
+        numbers up to 255). Its outputs are ``features``, as :meth:`transform` has them, ``scores``
+        and ``probabilities`` of the classes. The classes are in the metadata, as JSON.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if it exists.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ImportError
+            If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+        """
+        check_is_fitted(self)
+        write_onnx(
+            path,
+            self.module_,
+            ClassOutputs(self._divisor, "features", softmax=True),
+            self.n_features_in_,
+            {"classes": self.classes_.tolist()},
+        )
 
     @property
     def _n_features_out(self) -> int:

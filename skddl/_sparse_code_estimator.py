@@ -8,15 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, is_classifier
+from sklearn.utils import Tags, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import refuse_frames_of_sparse
+from ._onnx import ClassOutputs, Outputs, write_onnx
 from ._supervised import SupervisedEstimator
 from ._training_data import Batch
-from .nn._losses import Loss
+from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
 from .nn.task_driven import TaskDrivenNetwork
 from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time
@@ -102,6 +104,45 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         """
         refuse_frames_of_sparse(self)
         return self._apply(lambda module, x: module.encode(x), X, sparse_output=self.sparse_output)
+
+    def to_onnx(self, path: str | PathLike[str], *, n_steps: int = 500) -> None:
+        """Write the fitted network as an ONNX file, to be run without skddl and without torch.
+
+        In the file codes are computed by a fixed number of steps of FISTA. They are near those of
+        :meth:`transform`, not equal to them: how near is to be looked at, on samples of yours.
+
+        Its input ``X`` has rows of samples in float32, as :meth:`predict` is given them (bytes as
+        numbers up to 255). Its outputs are ``codes``, and of a regressor ``targets``, of a
+        classifier ``scores`` and, with the softmax loss, ``probabilities`` of the classes. The
+        classes are in the metadata, as JSON.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if it exists.
+        n_steps : int, default=500
+            Steps per layer of codes.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ImportError
+            If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+        """
+        check_is_fitted(self)
+        check_scalar(n_steps, "n_steps", Integral, min_val=1)
+        write_onnx(
+            path,
+            self.module_,
+            self._onnx_outputs(),
+            self.n_features_in_,
+            {"classes": self.classes_.tolist()} if is_classifier(self) else {},
+            n_steps,
+        )
+
+    def _onnx_outputs(self) -> Outputs:
+        return ClassOutputs(self._divisor, "codes", softmax=self._loss() is cross_entropy)
 
     @property
     def coef_(self) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
@@ -10,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import assert_all_finite
 
 from ._base import unchanged_on_error
+from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
@@ -212,6 +214,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _shaped(self, values: NDArray[Any]) -> Any:
         """`values` (..., n_outputs), without the last axis if the targets were a vector."""
         return values[..., 0][()] if self._target_is_vector else values
+
+    def _onnx_outputs(self) -> Outputs:
+        mean, scale = map(torch.from_numpy, (self._target_mean, self._target_scale))
+        return TargetOutputs(self._divisor, mean, scale)
 
     def _loss(self) -> Loss:
         return squared_error
