@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 from torch import Tensor, nn
@@ -315,6 +316,16 @@ def refuse_frames_of_sparse(transformer: BaseEstimator) -> None:
             f"{frame.capitalize()} output does not support sparse data. Set sparse_output=False to "
             f'output {frame} dataframes, or call set_output(transform="default").'
         )
+
+
+def seeded_generator(estimator: BaseEstimator) -> np.random.RandomState:
+    """The generator of `random_state`, which a checkpoint needs to be an int."""
+    if estimator.checkpoint is not None and not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            "checkpoint needs random_state to be an int, so that a fit that goes on draws the "
+            f"same batches; got random_state={estimator.random_state!r}."
+        )
+    return check_random_state(estimator.random_state)
 
 
 def refuse_changes(estimator: BaseEstimator, before: dict[str, Any]) -> None:

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone, is_classifier
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
@@ -20,6 +18,7 @@ from ._base import (
     apply_in_batches,
     deterministic_convolutions,
     refuse_changes,
+    seeded_generator,
     seeded_torch,
     unchanged_on_error,
 )
@@ -213,12 +212,7 @@ class SupervisedEstimator(TorchEstimator):
         return self._training.curves["loss"]
 
     def _random_state(self) -> np.random.RandomState:
-        if self.checkpoint is not None and not isinstance(self.random_state, Integral):
-            raise ValueError(
-                "checkpoint needs random_state to be an int, so that a fit that goes on draws the "
-                f"same batches; got random_state={self.random_state!r}."
-            )
-        rng = check_random_state(self.random_state)
+        rng = seeded_generator(self)
         processes = Processes.current()
         if processes.size > 1:
             state = processes.of_first(rng.get_state())

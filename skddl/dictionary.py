@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ._base import as_array, refuse_changes, refuse_frames_of_sparse, unchanged_on_error
+from ._base import (
+    as_array,
+    refuse_changes,
+    refuse_frames_of_sparse,
+    seeded_generator,
+    unchanged_on_error,
+)
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding import sparse_encode
@@ -25,6 +32,7 @@ from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import SOLVERS, get_solver
 from .sparse_coding._spams import spams
+from .training import CheckpointFile, identify
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
@@ -64,6 +72,11 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         done by SPAMS.
     random_state : int, RandomState instance or None, default=None
         Draws the starting atoms and the batches.
+    checkpoint : path-like, default=None
+        File for all of the state of a `fit`, written every 100 mini-batches, and after each when a
+        minute has passed. If it exists, the fit goes on from it, and ends as if it had never been
+        interrupted; a file of another fit is refused. Needs an int as `random_state`, and a solver
+        of our own: SPAMS learns in one call.
     sparse_output : bool, default=False
         Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
         (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
@@ -123,6 +136,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "random_state": ["random_state"],
+        "checkpoint": [None, str, PathLike],
         "sparse_output": ["boolean"],
     }
 
@@ -138,6 +152,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         batch_size: int = 256,
         solver: str = "auto",
         random_state: int | np.random.RandomState | None = None,
+        checkpoint: str | PathLike[str] | None = None,
         sparse_output: bool = False,
     ) -> None:
         self.n_components = n_components
@@ -149,6 +164,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.batch_size = batch_size
         self.solver = solver
         self.random_state = random_state
+        self.checkpoint = checkpoint
         self.sparse_output = sparse_output
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -172,11 +188,12 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         with unchanged_on_error(self):
             samples = self._validate(X, reset=True)
-            rng = check_random_state(self.random_state)
+            rng = seeded_generator(self)
+            checkpoint = self._make_checkpoint(samples)
             drawn = _draw(samples, rng)
             self._start(drawn, rng)
             try:
-                self._learn(samples, drawn, rng)
+                self._learn(samples, drawn, rng, checkpoint)
             except KeyboardInterrupt:
                 warnings.warn(
                     f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
@@ -281,14 +298,64 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self._learn(X, X, rng)
         return self
 
-    def _learn(self, X: NDArray[Any], drawn: NDArray[Any], rng: np.random.RandomState) -> None:
+    def _learn(
+        self,
+        X: NDArray[Any],
+        drawn: NDArray[Any],
+        rng: np.random.RandomState,
+        checkpoint: CheckpointFile | None = None,
+    ) -> None:
         """All of `fit` that comes after the start; `drawn` are samples in memory."""
-        engine = self._engine()
-        engine(X, self.max_iter, rng)
-        for _ in range(_REDRAW_ROUNDS):
-            if not self._redraw(drawn):
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        resumed_at, first = self.n_iter_, 0
+        for round_ in range(_REDRAW_ROUNDS + 1):
+            n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
+            # What precedes the first mini-batch of a round has been done if that has.
+            if round_ and resumed_at <= first and not self._redraw(drawn):
                 break
-            engine(X, -(-self.max_iter // 5), rng)
+            if self._is_of_spams():
+                self._run_spams(X, n_iter, rng)
+            else:
+                self._run(X, n_iter, rng, n_done=resumed_at - first, checkpoint=checkpoint)
+            first += n_iter
+
+    def _make_checkpoint(self, X: NDArray[Any]) -> CheckpointFile | None:
+        """Where a fit is written; its identity covers the parameters and the data."""
+        if self.checkpoint is None:
+            return None
+        if self._is_of_spams():
+            raise ValueError(
+                "checkpoint needs a solver of our own, since SPAMS learns in one call: pass "
+                f"solver='fista', or install numba; got solver={self.solver!r}."
+            )
+        parameters = self.get_params(deep=False)
+        for name in ("checkpoint", "sparse_output"):  # which do not change the result
+            del parameters[name]
+        checkpoint = CheckpointFile(self.checkpoint, identify(parameters, X))
+        checkpoint.check()
+        return checkpoint
+
+    def _save(self, checkpoint: CheckpointFile) -> None:
+        arrays = {
+            "components": self.components_,
+            "mean of codes": self._means[0],
+            "mean with samples": self._means[1],
+        }
+        checkpoint.save(
+            {name: torch.from_numpy(array) for name, array in arrays.items()},
+            {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_},
+        )
+
+    def _restore(self, checkpoint: CheckpointFile) -> None:
+        if (found := checkpoint.read()) is None:
+            return
+        tensors, content = found
+        with checkpoint.damaged():
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+            self.components_ = arrays["components"]
+            self._means = arrays["mean of codes"], arrays["mean with samples"]
+            self.n_iter_, self.n_redrawn_ = content["n_iter"], content["n_redrawn"]
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
@@ -314,22 +381,37 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             np.zeros((n_components, X.shape[1]), X.dtype),
         )
 
-    def _engine(self) -> Any:
-        solver = get_solver(self.solver, torch.device("cpu"))
-        return self._run_spams if solver.name == "spams" else self._run
+    def _is_of_spams(self) -> bool:
+        return get_solver(self.solver, torch.device("cpu")).name == "spams"
 
-    def _run(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
-        """`n_iter` mini-batches, drawn without replacement until all samples have been used."""
+    def _run(
+        self,
+        X: NDArray[Any],
+        n_iter: int,
+        rng: np.random.RandomState,
+        *,
+        n_done: int,
+        checkpoint: CheckpointFile | None,
+    ) -> None:
+        """`n_iter` mini-batches, drawn without replacement until all samples have been used.
+
+        The first `n_done` have been learned from before, and are only drawn.
+        """
         order = np.empty(0, dtype=np.intp)
         size = min(self.batch_size, len(X))
         # Threads of numpy's products would wait for work by spinning, and so do those of torch:
         # taking turns on the same cores, they make each other several times slower.
         with threadpool_limits(1, user_api="blas"):
-            for _ in range(n_iter):
+            for step in range(n_iter):
                 if len(order) < size:
                     order = np.concatenate([order, rng.permutation(len(X))])
-                self._update(_as_float(X[order[:size]]))
-                order = order[size:]
+                rows, order = order[:size], order[size:]
+                if step < n_done:
+                    continue
+                self._update(_as_float(X[rows]))
+                is_last = step + 1 == n_iter
+                if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
+                    self._save(checkpoint)
 
     def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
         """The same by SPAMS, which wants its samples in memory: of many, some at a time."""

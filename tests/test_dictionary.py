@@ -380,3 +380,71 @@ def test_class_dictionary_refuses_bad_input(digits, labels, parameters, message)
 def test_samples_whose_squares_overflow(digits):
     with pytest.raises(ValueError, match=r"beyond float64: scale the samples"):
         OnlineDictionaryLearning(9).fit(1e300 * digits[0].astype(np.float64))
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing is tidied up."""
+
+
+@pytest.mark.parametrize(
+    "killed_at",
+    [
+        150,  # in the first round
+        255,  # in the second, after atoms have been replaced
+        299,  # before its end
+    ],
+)
+def test_killed_fit_goes_on_to_the_same_dictionary(digits, tmp_path, monkeypatch, killed_at):
+    X = np.concatenate([digits[0][:50], digits[0]])  # batches that do not divide the samples
+    init = np.random.default_rng(0).standard_normal((90, 64))
+    parameters = {"n_components": 90, "init": init, "max_iter": 250, "batch_size": 32}
+    reference = learner(**parameters).fit(X)
+    assert reference.n_iter_ >= 300  # there were atoms to replace
+    parameters["checkpoint"] = tmp_path / "fit.checkpoint"
+    update = OnlineDictionaryLearning._update
+    started_at = []
+
+    def update_until_killed(self, batch):
+        started_at.append(self.n_iter_)
+        if self.n_iter_ == killed_at:
+            raise Killed
+        update(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnlineDictionaryLearning, "_update", update_until_killed)
+        # As if each mini-batch took a minute.
+        patch.setattr("skddl.training._checkpoint._SECONDS_BETWEEN", -1.0)
+        with pytest.raises(Killed):
+            learner(**parameters).fit(X)
+        started_at.clear()
+        with pytest.raises(Killed):
+            learner(**parameters).fit(X)
+        assert started_at == [killed_at]  # it went on from there
+    for _ in range(2):  # and from the end
+        resumed = learner(**parameters).fit(X)
+        np.testing.assert_array_equal(resumed.components_, reference.components_)
+        assert (resumed.n_iter_, resumed.n_redrawn_) == (reference.n_iter_, reference.n_redrawn_)
+    np.testing.assert_array_equal(
+        resumed.partial_fit(X).components_, reference.partial_fit(X).components_
+    )
+
+
+def test_checkpoint_of_another_fit_is_refused(digits, tmp_path):
+    X, _ = digits
+    path = tmp_path / "fit.checkpoint"
+    learner(checkpoint=path, max_iter=5).fit(X)
+    for other, samples in (({"max_iter": 6}, X), ({"lambda1": 0.2}, X), ({}, X[:500])):
+        with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
+            learner(**{"checkpoint": path, "max_iter": 5, **other}).fit(samples)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="not a checkpoint of skddl"):
+        learner(checkpoint=path, max_iter=5).fit(X)
+
+
+def test_checkpoint_needs_a_seed_and_a_solver_that_can_stop(digits, tmp_path):
+    X, _ = digits
+    with pytest.raises(ValueError, match="random_state to be an int"):
+        learner(checkpoint=tmp_path / "a", random_state=None).fit(X)
+    if "spams" in ENGINES:
+        with pytest.raises(ValueError, match="checkpoint needs a solver of our own"):
+            learner(checkpoint=tmp_path / "a", solver="spams").fit(X)

@@ -3,8 +3,9 @@
 from ._archive import ArchiveError, read_archive, write_archive
 from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
-from ._checkpoint import Checkpoint, identify
+from ._checkpoint import Checkpoint, CheckpointFile
 from ._early_stopping import EarlyStopping
+from ._identity import identify
 from ._loop import DivergenceError, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
 from ._processes import Processes, own_gpu
@@ -18,6 +19,7 @@ __all__ = [
     "ArchiveError",
     "BatchSampler",
     "Checkpoint",
+    "CheckpointFile",
     "DivergenceError",
     "EarlyStopping",
     "Processes",

@@ -141,7 +141,7 @@ def train(
                     state.finished = True
             if checkpoint is None or not processes.is_first:
                 continue
-            if checkpoint.is_due(state) or state.iteration == until:
+            if checkpoint.is_due(state.iteration) or state.finished or state.iteration == until:
                 checkpoint.write(module, optimizer, state, early_stopping)
     if early_stopping is not None and early_stopping.best_state:
         module.load_state_dict(early_stopping.best_state)

@@ -1,9 +1,12 @@
 """scikit-learn's callbacks see the passes over the samples."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
+from skddl.callbacks import TensorBoard
 from tests.data import assert_same_model, small_digits
 
 from .data import quick
@@ -100,3 +103,30 @@ def test_progress_bar_of_scikit_learn_runs():
 def test_model_that_was_never_fitted_says_so():
     with pytest.raises(NotFittedError):
         quick().predict(X)
+
+
+def test_tensorboard_has_the_history(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    watch = TensorBoard(tmp_path)
+    models = [quick(max_iter=9, early_stopping=True, n_iter_no_change=50) for _ in range(2)]
+    for model in models:
+        model.set_callbacks(watch)
+        model.fit(X, Y)
+    runs = list(tmp_path.iterdir())
+    assert len(runs) == 2
+    for run in runs:
+        events = EventAccumulator(str(run)).Reload()
+        for name in ("loss", "learning_rate", "n_nonzero", "validation_score"):
+            expected = [(e["iteration"], e[name]) for e in models[0].history_[1:]]
+            found = [(event.step, event.value) for event in events.Scalars(name)]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_tensorboard_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    model = quick()
+    model.set_callbacks(TensorBoard(tmp_path))
+    with pytest.raises(ImportError, match=r"skddl\[tensorboard\]"):
+        model.fit(X, Y)
