@@ -1,5 +1,6 @@
 """Supervised dictionary learning with a scikit-learn interface."""
 
+from ._loading import load
 from .convnet import ConvNetClassifier
 from .deep_dictionary import DeepDictionaryClassifier
 from .detrame import DeTraMeClassifier
@@ -18,4 +19,5 @@ __all__ = [
     "TaskDrivenDictionaryClassifier",
     "TaskDrivenDictionaryRegressor",
     "__version__",
+    "load",
 ]

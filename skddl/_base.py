@@ -20,9 +20,10 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 from torch import Tensor, nn
 
 from ._callbacks import CallbackSupportMixin
+from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import DivergenceError, identify
+from .training import DivergenceError, identify, own_gpu
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.
@@ -37,7 +38,7 @@ _RESIDENT_TYPES = (np.uint8, np.float32, np.float64)
 _global_rng_lock = threading.RLock()
 
 
-class TorchEstimator(CallbackSupportMixin, BaseEstimator):
+class TorchEstimator(CallbackSupportMixin, SavableEstimator):
     """Base of the estimators that hold a torch module as `module_`.
 
     Subclasses have the parameters `image_shape`, `device` and `dtype`.
@@ -114,7 +115,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _torch_device(self) -> torch.device:
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            return own_gpu(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device)
@@ -122,7 +123,7 @@ class TorchEstimator(CallbackSupportMixin, BaseEstimator):
             raise ValueError(
                 f"device={self.device!r} cannot be used here, pass device='auto' or 'cpu': {error}"
             ) from error
-        return device
+        return own_gpu(device)
 
     def _apply(
         self, function: Callable[[Any, Tensor], Tensor], X: Any, *, sparse_output: bool = False

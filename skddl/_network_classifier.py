@@ -1,6 +1,6 @@
 """What the network classifiers share: architectures, and the recipe by which they are trained."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from numbers import Integral, Real
 from os import PathLike
@@ -20,6 +20,7 @@ from ._standardization import standardized_inputs
 from ._training_data import LABELLED, Batch, TrainingData
 from ._user_network import count_features, make_user_module
 from .nn import MLP, ConvNet, LeNet, PlainNet, QMetricReLU, ResNet
+from .nn._inputs import StandardizedInputs
 from .nn._network import FeatureClassifier
 from .training import (
     AUGMENTATIONS,
@@ -173,10 +174,17 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             data.input_shape,
             standardize=self.standardize,
         )
-        self.module_ = FeatureClassifier(
-            nn.Sequential(inputs, network.features), network.classifier
-        ).to(data.samples.dtype)
+        self.module_ = _with_inputs(inputs, network).to(data.samples.dtype)
         self._training = TrainingState()
+
+    def _empty_module(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
+    ) -> FeatureClassifier:
+        n_channels = input_shape[0]
+        return _with_inputs(
+            StandardizedInputs(input_shape, torch.empty(n_channels), torch.empty(n_channels)),
+            self._build_network(input_shape, shapes["classifier.weight"][0]),
+        )
 
     def _fit_inside(self, data: TrainingData) -> None:
         """A `fit` within that of another estimator, which has validated the samples."""
@@ -362,3 +370,8 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _with_inputs(inputs: StandardizedInputs, network: FeatureClassifier) -> FeatureClassifier:
+    """The network for rows of samples as they are given."""
+    return FeatureClassifier(nn.Sequential(inputs, network.features), network.classifier)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from torch import nn
 
@@ -37,11 +38,22 @@ def pretrained_features(
 
     `shared` are parameters that it is to have: device, dtype, checkpoint, verbose.
     """
-    image_shape = data.input_shape if len(data.input_shape) == 3 else None
-    network = clone(network).set_params(
-        image_shape=image_shape, random_state=rng.randint(2**31), **shared
-    )
+    network = _for_samples_of(data.input_shape, network)
+    network.set_params(random_state=rng.randint(2**31), **shared)
     targets = data.targets
     role = np.where(targets.role == LABELLED, LABELLED, LEFT_OUT)
     network._fit_inside(replace(data, targets=replace(targets, role=role)))
     return network.module_.features
+
+
+def empty_features(network: NetworkClassifier, input_shape: tuple[int, ...]) -> nn.Module:
+    """Features such as `pretrained_features` returns, of any weights."""
+    shapes = {"classifier.weight": torch.Size((2, 1))}  # of two classes; the features are the same
+    module = _for_samples_of(input_shape, network)._empty_module(input_shape, shapes, [])
+    return module.features
+
+
+def _for_samples_of(input_shape: tuple[int, ...], network: NetworkClassifier) -> NetworkClassifier:
+    """A copy that is not fitted."""
+    image_shape = input_shape if len(input_shape) == 3 else None
+    return clone(network).set_params(image_shape=image_shape)

@@ -1,7 +1,7 @@
 """The state from which deep dictionary learning starts: dictionaries learned layer by layer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from numbers import Integral, Real
@@ -27,7 +27,6 @@ from .nn import PatchSparseCode, SparseCode
 from .nn._inputs import Rescale
 from .nn._losses import Loss
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .sparse_coding._problem import ElasticNetProblem
 
 # Patches from which a dictionary starts; of images, as many as have them.
 _MAX_INIT_PATCHES = 60_000
@@ -102,27 +101,37 @@ def _per_layer(value: Any, n_layers: int) -> Sequence[Any]:
     return value if isinstance(value, tuple | list) else [value] * n_layers
 
 
-def start_deep_network(
+def make_deep_network(
     layers: list[Layer],
     input_shape: tuple[int, ...],
-    samples: Samples,
-    targets: Targets,
+    n_outputs: int,
     *,
     global_pooling: bool,
     lambda2: float,
     positive: bool,
-    loss: Loss,
-    nu1: float,
     fit_intercept: bool,
-    init: str,
-    rng: np.random.RandomState,
-) -> tuple[DeepDictionaryNetwork, int]:
-    """A dictionary from the codes below it, layer by layer, then the best W; how many re-drawn."""
+) -> DeepDictionaryNetwork:
+    """The network for rows of samples, with random atoms; where lambda1 is "auto", it is 1."""
     modules, n_codes = _make_modules(
         layers, input_shape, global_pooling=global_pooling, lambda2=lambda2, positive=positive
     )
-    network = DeepDictionaryNetwork(modules, n_codes, targets.n_outputs, bias=fit_intercept)
+    return DeepDictionaryNetwork(modules, n_codes, n_outputs, bias=fit_intercept)
+
+
+def start_deep_network_(
+    network: DeepDictionaryNetwork,
+    layers: list[Layer],
+    samples: Samples,
+    targets: Targets,
+    *,
+    loss: Loss,
+    nu1: float,
+    init: str,
+    rng: np.random.RandomState,
+) -> int:
+    """A dictionary from the codes below it, layer by layer, then the best W; how many re-drawn."""
     network.to(samples.dtype).eval()
+    modules = list(network.layers)
     rows = draw_rows(targets, rng)
     probe_samples(samples, rows)  # raises the error of samples that the dtype cannot hold
     n_redrawn = 0
@@ -136,11 +145,9 @@ def start_deep_network(
             rescale.scale.fill_(scale)
             inputs /= scale
         warn_of_scale(inputs)
-        lambda1 = next(described).lambda1
         code = module.code if isinstance(module, PatchSparseCode) else module
-        code.problem = ElasticNetProblem(
-            auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1), lambda2, positive
-        )
+        if next(described).lambda1 == "auto":
+            code.problem = replace(code.problem, lambda1=auto_lambda1(inputs))
         dictionary, redrawn = first_dictionary(
             inputs, code.problem, len(code.dictionary), init=init, rng=rng
         )
@@ -150,7 +157,7 @@ def start_deep_network(
     labelled = rows[targets.role[rows] == LABELLED]
     codes = apply_in_batches(network.encode, samples, labelled)
     fit_first_output_(network.classifier, torch.from_numpy(codes), targets, labelled, loss, nu1)
-    return network, n_redrawn
+    return n_redrawn
 
 
 def _make_modules(
@@ -180,7 +187,11 @@ def _make_modules(
     if layers[0].patch_size is not None:
         append(nn.Unflatten(1, input_shape))
     for number, layer in enumerate(layers, start=1):
-        weights: dict[str, Any] = {"lambda1": 1.0, "lambda2": lambda2, "positive": positive}
+        weights: dict[str, Any] = {
+            "lambda1": 1.0 if layer.lambda1 == "auto" else float(layer.lambda1),
+            "lambda2": lambda2,
+            "positive": positive,
+        }
         if layer.patch_size is None:
             flatten()
         elif layer.patch_size > min(shape[1:]) + 2 * layer.padding:

@@ -31,6 +31,7 @@ from .training import (
     Checkpoint,
     DivergenceError,
     EarlyStopping,
+    Processes,
     RateFactor,
     TrainingState,
     identify,
@@ -166,6 +167,20 @@ class SupervisedEstimator(TorchEstimator):
         reset: bool,
         of_fit: bool = True,
     ) -> TrainingData:
+        """What is to be learned from; in all processes that train together, the same."""
+        processes = Processes.current()
+        data: TrainingData = processes.each(
+            lambda: self._make_training_data(X, y, sample_weight, reset=reset, of_fit=of_fit)
+        )
+        if processes.size > 1:
+            processes.require_same(data.samples.X.shape, "shapes of X")
+            iteration = 0 if reset else self.n_iter_
+            processes.require_same(self._identify(data, iteration), "parameters, samples or labels")
+        return data
+
+    def _make_training_data(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, *, reset: bool, of_fit: bool
+    ) -> TrainingData:
         X, y = self._validate_samples(X, y, reset=reset, **self._target_checks)
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
@@ -203,10 +218,22 @@ class SupervisedEstimator(TorchEstimator):
                 "checkpoint needs random_state to be an int, so that a fit that goes on draws the "
                 f"same batches; got random_state={self.random_state!r}."
             )
-        return check_random_state(self.random_state)
+        rng = check_random_state(self.random_state)
+        processes = Processes.current()
+        if processes.size > 1:
+            state = processes.of_first(rng.get_state())
+            if self.random_state is None:
+                rng = np.random.RandomState()  # not the global one
+            rng.set_state(state)
+        return rng
 
     def _prepare(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
-        """Have a model to train: a new one, or the present one."""
+        """Have a model to train: a new one, or the present one; in all processes, the same."""
+        processes = Processes.current()
+        processes.each(lambda: self._make_model(data, rng, goes_on))
+        processes.copy_from_first_(self.module_)
+
+    def _make_model(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
         self._check_combinations()
         if not goes_on:
             try:
@@ -238,6 +265,7 @@ class SupervisedEstimator(TorchEstimator):
 
         `inside`: the fit of another estimator is what callbacks know of, and what Ctrl-C ends.
         """
+        processes = Processes.current()
         seed = rng.randint(2**31)
         network, state = self.module_, self._training
         device, dtype = data.samples.device, data.samples.dtype
@@ -267,18 +295,20 @@ class SupervisedEstimator(TorchEstimator):
         sample_weight = torch.from_numpy(targets.sample_weight).to(device, dtype)
 
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-            rows = labelled[sampler.batch(step)]
+            rows, share = processes.share(labelled[sampler.batch(step)])
             on_device = torch.from_numpy(rows).to(device)
             x, supports = draw(rows)
-            batch = Batch(x, values[on_device], sample_weight[on_device], supports)
+            batch = Batch(x, values[on_device], share * sample_weight[on_device], supports)
             if unlabelled_sampler:
-                batch.unlabelled, batch.unlabelled_supports = draw(
+                rows, batch.unlabelled_weight = processes.share(
                     unlabelled[unlabelled_sampler.batch(step)]
                 )
-            return loss_of_batch(batch)
+                batch.unlabelled, batch.unlabelled_supports = draw(rows)
+            loss, metrics = loss_of_batch(batch)
+            return loss, {name: share * value for name, value in metrics.items()}
 
         callbacks = None
-        if whole_fit and not inside:
+        if whole_fit and not inside and processes.is_first:
             callbacks = EpochCallbacks(
                 self,
                 data.samples.X,
@@ -289,8 +319,8 @@ class SupervisedEstimator(TorchEstimator):
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():
-            # Calls of partial_fit, of one seed, must not all draw the same.
-            own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
+            # Calls of partial_fit, of one seed, must not all draw the same, nor must processes.
+            own_rng = seeded_torch((seed + state.iteration + processes.rank) % 2**32, device)
         try:
             with own_rng, deterministic_convolutions(device):
                 train(
@@ -305,6 +335,7 @@ class SupervisedEstimator(TorchEstimator):
                     checkpoint=checkpoint,
                     on_epoch=callbacks.end_epoch if callbacks else None,
                     interruptible=not inside,
+                    processes=processes,
                     advice=self._advice,
                     verbose=bool(self.verbose),
                 )
@@ -331,22 +362,23 @@ class SupervisedEstimator(TorchEstimator):
         }
 
     def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:
-        """Where a fit that starts after `iteration` is written.
-
-        Its identity covers the parameters and the data.
-        """
+        """Where a fit that starts after `iteration` is written."""
         if self.checkpoint is None:
             return None
+        checkpoint = Checkpoint(
+            self.checkpoint,
+            self._identify(data, iteration),
+            global_rng=self._draws_while_training(),
+        )
+        Processes.current().each(checkpoint.check)
+        return checkpoint
+
+    def _identify(self, data: TrainingData, iteration: int) -> str:
+        """Which fit it is that starts after `iteration`: its parameters and its data."""
         parameters = {
             name: clone(value, safe=False)  # what an estimator has learned is no parameter
             for name, value in self.get_params(deep=False).items()
             # Which do not change the result.
             if name not in ("checkpoint", "device", "sparse_output", "verbose")
         }
-        checkpoint = Checkpoint(
-            self.checkpoint,
-            identify(parameters, iteration, data.samples.X, *vars(data.targets).values()),
-            global_rng=self._draws_while_training(),
-        )
-        checkpoint.check()
-        return checkpoint
+        return identify(parameters, iteration, data.samples.X, *vars(data.targets).values())

@@ -1,6 +1,6 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from ._sparse_code_estimator import SparseCodeEstimator
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
+from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
 from .training import make_optimizer
@@ -141,6 +142,32 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 rng=rng,
             )
         self._begin(network, n_redrawn)
+
+    def _empty_module(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
+    ) -> nn.Module:
+        features, n_features_out = make_features(
+            self.features,
+            input_shape,
+            self.n_features_out,
+            # Where they are scaled, the scale is in the state.
+            2.0 if "features.0.scale" in shapes else 1.0,
+            torch.float32,
+            bias=self.fit_intercept,
+            pretrained=self._empty_pretrained_features(input_shape),
+        )
+        code = SparseCode(
+            n_features_out,
+            shapes["code.dictionary"][0],
+            lambda1=lambda1[0],
+            lambda2=self.lambda2,
+        )
+        n_outputs = shapes["classifier.weight"][0]
+        return TaskDrivenNetwork(features, code, n_outputs, bias=self.fit_intercept)
+
+    def _empty_pretrained_features(self, input_shape: tuple[int, ...]) -> nn.Module | None:
+        """Those of `_pretrained_features`, of any weights."""
+        return None
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_

@@ -174,7 +174,10 @@ class TrainingData:
 
 @dataclass
 class Batch:
-    """What one step of training sees: samples, and where the supports of their codes are kept."""
+    """What one step of training sees: samples, and where the supports of their codes are kept.
+
+    `unlabelled_weight` is that of the mean over the samples without labels.
+    """
 
     x: Tensor
     y: Tensor
@@ -182,3 +185,4 @@ class Batch:
     supports: Supports | None = None
     unlabelled: Tensor | None = None
     unlabelled_supports: Supports | None = None
+    unlabelled_weight: float = 1.0

@@ -1,6 +1,7 @@
 """Deep dictionary learning as a scikit-learn estimator."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -9,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
 from ._sparse_code_estimator import SparseCodeEstimator
-from ._start_deep import describe_layers, start_deep_network
+from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_network_
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
@@ -264,13 +265,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         return cross_entropy
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
-        layers = describe_layers(
-            self.n_components,
-            patch_size=self.patch_size,
-            stride=self.stride,
-            padding=self.padding,
-            lambda1=self.lambda1,
-        )
+        layers = self._layers()
         has_patches = layers[0].patch_size is not None
         if has_patches and len(data.input_shape) != 3:
             raise ValueError(
@@ -279,21 +274,49 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         if self.global_pooling and not has_patches:
             raise ValueError("global_pooling=True needs a layer with patches: pass patch_size.")
         with seeded_torch(rng.randint(2**31)):
-            network, n_redrawn = start_deep_network(
+            network = self._make_network(layers, data.input_shape, data.targets.n_outputs)
+            n_redrawn = start_deep_network_(
+                network,
                 layers,
-                data.input_shape,
                 data.samples.on("cpu"),
                 data.targets,
-                global_pooling=self.global_pooling,
-                lambda2=self.lambda2,
-                positive=self.positive,
                 loss=self._loss(),
                 nu1=self.nu1,
-                fit_intercept=self.fit_intercept,
                 init=self.init,
                 rng=rng,
             )
         self._begin(network, n_redrawn)
+
+    def _layers(self) -> list[Layer]:
+        return describe_layers(
+            self.n_components,
+            patch_size=self.patch_size,
+            stride=self.stride,
+            padding=self.padding,
+            lambda1=self.lambda1,
+        )
+
+    def _empty_module(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
+    ) -> nn.Module:
+        layers = [
+            replace(layer, lambda1=weight)
+            for layer, weight in zip(self._layers(), lambda1, strict=True)
+        ]
+        return self._make_network(layers, input_shape, shapes["classifier.weight"][0])
+
+    def _make_network(
+        self, layers: list[Layer], input_shape: tuple[int, ...], n_outputs: int
+    ) -> DeepDictionaryNetwork:
+        return make_deep_network(
+            layers,
+            input_shape,
+            n_outputs,
+            global_pooling=self.global_pooling,
+            lambda2=self.lambda2,
+            positive=self.positive,
+            fit_intercept=self.fit_intercept,
+        )
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_

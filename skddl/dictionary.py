@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
@@ -20,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from ._base import as_array, refuse_changes, refuse_frames_of_sparse, unchanged_on_error
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
+from ._saving import SavableEstimator
 from .sparse_coding import sparse_encode
 from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
@@ -35,7 +35,7 @@ _MAX_SAMPLES = 60_000
 _REDRAW_ROUNDS = 3
 
 
-class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavableEstimator):
     """Dictionary learning on a stream of mini-batches.
 
     Minimises over dictionaries D with atoms in the unit ball the mean over samples of

@@ -5,17 +5,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import validate_data
 
 from ._base import as_array
+from ._saving import SavableEstimator
 
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
 _BLOCK_ENTRIES = 2**20
 
 
-class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, SavableEstimator):
     """Bring each sample to zero mean and unit Euclidean norm.
 
     From each sample its own mean is subtracted, over all its features, and what remains is divided

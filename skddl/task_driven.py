@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ._classifier import TorchClassifier
 from ._network_classifier import NetworkClassifier
 from ._presets import PRESETS
-from ._pretraining import pretrained_features, recommended_network
+from ._pretraining import empty_features, pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
 from ._task_driven_regressor import TaskDrivenDictionaryRegressor
 from ._training_data import LABELLED, Batch, Targets, TrainingData
@@ -335,15 +335,13 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
     ) -> nn.Module | None:
-        network = self.features
-        if network == "convnet":
-            if len(data.input_shape) != 3:
-                raise ValueError(
-                    "features='convnet' needs images: pass image_shape=(C, H, W), or X of shape "
-                    "(n, C, H, W)."
-                )
-            network = recommended_network(len(data.targets.rows(LABELLED)))
-        if not isinstance(network, NetworkClassifier):
+        if self.features == "convnet" and len(data.input_shape) != 3:
+            raise ValueError(
+                "features='convnet' needs images: pass image_shape=(C, H, W), or X of shape "
+                "(n, C, H, W)."
+            )
+        network = self._network_before(len(data.targets.rows(LABELLED)))
+        if network is None:
             return None
         return pretrained_features(
             network,
@@ -356,6 +354,16 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             else f"{os.fspath(self.checkpoint)}.features",
             verbose=self.verbose,
         )
+
+    def _empty_pretrained_features(self, input_shape: tuple[int, ...]) -> nn.Module | None:
+        network = self._network_before(n_samples=1)  # of which its shapes do not depend
+        return None if network is None else empty_features(network, input_shape)
+
+    def _network_before(self, n_samples: int) -> NetworkClassifier | None:
+        """The network whose features are trained first, if there is one."""
+        if self.features == "convnet":
+            return recommended_network(n_samples)
+        return self.features if isinstance(self.features, NetworkClassifier) else None
 
     @property
     def _given_image_shape(self) -> Any:
@@ -375,9 +383,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         loss, metrics = super()._compute_loss(batch)
         if batch.unlabelled is not None:
             mu = self.unlabeled_weight
-            loss = (1 - mu) * loss + mu * self._coding_loss(
-                batch.unlabelled, batch.unlabelled_supports
-            )
+            coding_loss = self._coding_loss(batch.unlabelled, batch.unlabelled_supports)
+            loss = (1 - mu) * loss + mu * batch.unlabelled_weight * coding_loss
         return loss, metrics
 
     def _coding_loss(self, x: Tensor, supports: Supports | None) -> Tensor:

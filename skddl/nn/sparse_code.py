@@ -104,6 +104,8 @@ class SparseCode(nn.Module):
             raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         flat = x.reshape(-1, n_features)
+        if x.device.type == "meta":  # only shapes are asked for
+            return x.new_empty(*x.shape[:-1], n_components)
         dictionary = self.dictionary.to(x.dtype)
         if torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad):
             codes: Tensor = ImplicitCode.apply(

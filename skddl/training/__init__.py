@@ -1,28 +1,38 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
+from ._archive import ArchiveError, read_archive, write_archive
 from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, identify
 from ._early_stopping import EarlyStopping
 from ._loop import DivergenceError, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
+from ._processes import Processes, own_gpu
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
-from ._state import TrainingState
+from ._state import TrainingState, pack_state, unpack_state, with_prefix
 
 __all__ = [
     "AUGMENTATIONS",
     "OPTIMIZERS",
     "SCHEDULES",
+    "ArchiveError",
     "BatchSampler",
     "Checkpoint",
     "DivergenceError",
     "EarlyStopping",
+    "Processes",
     "RateFactor",
     "TrainingState",
     "identify",
     "inverse_time",
     "make_optimizer",
     "over_training",
+    "own_gpu",
+    "pack_state",
     "project_",
+    "read_archive",
     "train",
+    "unpack_state",
+    "with_prefix",
+    "write_archive",
 ]

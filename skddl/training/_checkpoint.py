@@ -1,9 +1,9 @@
 """Checkpoints: a training that was killed goes on where it stood."""
 
 import functools
-import json
 import os
 import time
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ._archive import ArchiveError, read_archive, write_archive
 from ._early_stopping import EarlyStopping
 from ._optimizers import Moments
-from ._state import TrainingState
+from ._state import TrainingState, pack_state, unpack_state, with_prefix
 
-_FORMAT = "skddl-checkpoint-1"
+_KIND = "checkpoint"
 # A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
 _STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
 _ROWS_AT_A_TIME = 1000
@@ -72,28 +71,16 @@ class Checkpoint:
         early_stopping: EarlyStopping | None,
     ) -> None:
         """Replace the file by the present state, in one move: it is never half written."""
-        tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
-        tensors |= _flatten(Moments.of(optimizer).tensors)
+        tensors, packed = pack_state(replace(state, moments=Moments.of(optimizer)))
+        tensors |= {f"module.{name}": value for name, value in module.state_dict().items()}
         if self.global_rng:
             tensors |= _rng_states(module)
-        header: dict[str, Any] = {
-            "identity": self.identity,
-            "iteration": state.iteration,
-            "history": state.history,
-            "curves": state.curves,
-            "finished": state.finished,
-        }
+        content: dict[str, Any] = {"identity": self.identity, "state": packed}
         if early_stopping is not None:
             tensors |= {f"best.{name}": v for name, v in early_stopping.best_state.items()}
-            header["best_score"] = early_stopping.best_score
-            header["n_without_improvement"] = early_stopping.n_without_improvement
-        partial = self.path.with_name(self.path.name + ".partial")
-        save_file(
-            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-            partial,
-            metadata={"format": _FORMAT, "training": json.dumps(header)},
-        )
-        os.replace(partial, self.path)
+            content["best_score"] = early_stopping.best_score
+            content["n_without_improvement"] = early_stopping.n_without_improvement
+        write_archive(self.path, _KIND, tensors, content)
         self._written_at = time.monotonic()
 
     def restore(
@@ -112,19 +99,15 @@ class Checkpoint:
         """
         if not self.path.exists():
             return
-        tensors, header = self._read()
+        tensors, content = self._read()
         try:
-            module.load_state_dict(_with_prefix(tensors, "module."))
-            moments = _unflatten(_with_prefix(tensors, "optimizer."))
-            Moments(type(optimizer).__name__, moments).restore(optimizer)
-            state.iteration = int(header["iteration"])
-            state.history = list(header["history"])
-            state.curves = dict(header["curves"])
-            state.finished = bool(header["finished"])
+            module.load_state_dict(with_prefix(tensors, "module."))
+            vars(state).update(vars(unpack_state(tensors, content["state"])))
+            state.moments.restore(optimizer)
             if early_stopping is not None:
-                early_stopping.best_state = _with_prefix(tensors, "best.")
-                early_stopping.best_score = float(header["best_score"])
-                early_stopping.n_without_improvement = int(header["n_without_improvement"])
+                early_stopping.best_state = with_prefix(tensors, "best.")
+                early_stopping.best_score = float(content["best_score"])
+                early_stopping.n_without_improvement = int(content["n_without_improvement"])
             if self.global_rng:
                 torch.set_rng_state(tensors["rng.cpu"])
                 if "rng.cuda" in tensors:
@@ -134,22 +117,16 @@ class Checkpoint:
 
     def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
-            with safe_open(self.path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-            header = json.loads(metadata["training"]) if metadata["format"] == _FORMAT else None
-        except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"The file {str(self.path)!r} is not a checkpoint of skddl, or is truncated "
-                f"({error}). Remove it or pass another path as checkpoint."
-            ) from error
-        if not isinstance(header, dict) or header.get("identity") != self.identity:
+            tensors, content = read_archive(self.path, _KIND)
+        except ArchiveError as error:
+            raise ValueError(f"{error} Remove it or pass another path as checkpoint.") from error
+        if not isinstance(content, dict) or content.get("identity") != self.identity:
             raise ValueError(
                 f"The checkpoint {str(self.path)!r} belongs to a fit with other parameters or "
                 "other data. Remove it or pass another path as checkpoint. Each fit of a search "
                 "and each that goes on by warm_start needs a file of its own."
             )
-        return tensors, header
+        return tensors, content
 
 
 def identify(*parts: Any) -> str:
@@ -219,27 +196,3 @@ def _rng_states(module: nn.Module) -> dict[str, Tensor]:
     if (device := _device(module)).type == "cuda":
         states["rng.cuda"] = torch.cuda.get_rng_state(device)
     return states
-
-
-def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def _flatten(state: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {
-        f"optimizer.{index}.{key}": value
-        for index, moments in state.items()
-        for key, value in moments.items()
-    }
-
-
-def _unflatten(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    return state

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from ._batch_norm import SharedBatchNorm
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
 from ._optimizers import Moments
+from ._processes import Processes
 from ._schedules import RateFactor
 from ._state import TrainingState
 
@@ -35,6 +37,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     on_epoch: Callable[[], bool] | None = None,
     interruptible: bool = True,
+    processes: Processes | None = None,
     advice: str = "",
     verbose: bool = False,
 ) -> None:
@@ -64,6 +67,10 @@ def train(
         Called at the end of each epoch; training ends where it returns True.
     interruptible : bool
         Whether Ctrl-C ends the training with a warning, and keeps the module; else it is raised.
+    processes : Processes, optional
+        Those that train together; `compute_loss` is then that of a part of the batch, weighted such
+        that the mean over the processes is that of the batch. The first one of them alone calls
+        `on_epoch`, shows progress and writes checkpoints, which all must be able to read.
     advice : str
         What may help if training diverges, beside a lower learning rate.
     verbose : bool
@@ -74,27 +81,40 @@ def train(
     DivergenceError
         If the loss, a gradient, a parameter or a buffer is not finite.
     """
+    processes = processes or Processes()
     state.moments.restore(optimizer)
     if checkpoint is not None:
         checkpoint.restore(module, optimizer, state, early_stopping)
+        processes.require_same(state.iteration, "numbers of iterations in their checkpoints")
     first = state.iteration
     schedule = LambdaLR(optimizer, lambda step: rate_factor(first + step))
-    progress = tqdm(total=until, initial=state.iteration, disable=not verbose)
+    progress = tqdm(
+        total=until, initial=state.iteration, disable=not (verbose and processes.is_first)
+    )
     module.train()
     undo = _Undo(module)
     # Those that are not finite from the start, such as masks, are meant to be so.
     floating = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
     buffers = [buffer for buffer in floating if bool(buffer.isfinite().all())]
-    may_end = _interruptible(state, until) if interruptible else nullcontext()
+    # Of several processes none can end alone: the others would wait for it.
+    alone = processes.size == 1
+    may_end = _interruptible(state, until) if interruptible and alone else nullcontext()
+    batch_norms = nullcontext() if alone else SharedBatchNorm()
     with progress, may_end, _keep_moments(optimizer, state):
         while state.iteration < until and not state.finished:
             step = state.iteration
             with undo, torch.enable_grad():
-                loss, metrics = compute_loss(step)
+                with batch_norms:
+                    loss, metrics = compute_loss(step)
                 optimizer.zero_grad()
                 loss.backward()
+                loss = loss.detach()
                 gradients = [p.grad for p in module.parameters() if p.grad is not None]
-                sizes = {"loss": loss.detach(), "gradient": nn.utils.get_total_norm(gradients)}
+                if not alone:
+                    averages = loss.new_tensor([*metrics.values()])
+                    processes.average_([*gradients, loss, averages])
+                    metrics = dict(zip(metrics, averages.tolist(), strict=True))
+                sizes = {"loss": loss, "gradient": nn.utils.get_total_norm(gradients)}
                 optimizer.step()
                 parameters = [p.detach() for p in module.parameters()]
                 sizes["norm of the parameters"] = nn.utils.get_total_norm(parameters)
@@ -115,11 +135,13 @@ def train(
                 entry = state.record_epoch(learning_rate)
                 progress.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
                 if early_stopping is not None:
-                    entry["validation_score"] = early_stopping.score()
+                    entry["validation_score"] = processes.of_first(early_stopping.score())
                     state.finished = early_stopping.update(module, entry["validation_score"])
-                if on_epoch is not None and on_epoch():
+                if processes.of_first(on_epoch is not None and on_epoch()):
                     state.finished = True
-            if checkpoint is not None and (checkpoint.is_due(state) or state.iteration == until):
+            if checkpoint is None or not processes.is_first:
+                continue
+            if checkpoint.is_due(state) or state.iteration == until:
                 checkpoint.write(module, optimizer, state, early_stopping)
     if early_stopping is not None and early_stopping.best_state:
         module.load_state_dict(early_stopping.best_state)

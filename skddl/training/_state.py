@@ -1,8 +1,10 @@
 """Where a training stands."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ._optimizers import Moments
 
@@ -44,3 +46,50 @@ class TrainingState:
         means = {name: float(np.mean(curve[-n_steps:])) for name, curve in self.curves.items()}
         self.history.append({"iteration": self.iteration, "learning_rate": learning_rate, **means})
         return self.history[-1]
+
+
+def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, and plain data, that say all of `state`."""
+    tensors = {
+        f"optimizer.{index}.{name}": value
+        for index, moments in state.moments.tensors.items()
+        for name, value in moments.items()
+    }
+    plain = {
+        "iteration": state.iteration,
+        "curves": state.curves,
+        "history": state.history,
+        "optimizer": state.moments.optimizer,
+        "finished": state.finished,
+    }
+    return tensors, plain
+
+
+def unpack_state(tensors: dict[str, Tensor], plain: dict[str, Any]) -> TrainingState:
+    """What `pack_state` was given; other tensors may be among them.
+
+    Raises
+    ------
+    KeyError, TypeError or ValueError
+        If it is not what `pack_state` returns.
+    """
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in with_prefix(tensors, "optimizer.").items():
+        index, key = name.split(".", 1)
+        moments.setdefault(int(index), {})[key] = value
+    return TrainingState(
+        iteration=int(plain["iteration"]),
+        curves={name: [float(v) for v in curve] for name, curve in plain["curves"].items()},
+        history=[dict(entry) for entry in plain["history"]],
+        moments=Moments(str(plain["optimizer"]), moments),
+        finished=bool(plain["finished"]),
+    )
+
+
+def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose name starts so, by the rest of the name."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,295 @@
+"""Models in files that no code is needed for, nor executed from: `save`, and what `load` undoes."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from .nn.sparse_code import SparseCode
+from .sparse_coding._problem import ElasticNetProblem
+from .training import (
+    ArchiveError,
+    pack_state,
+    read_archive,
+    unpack_state,
+    with_prefix,
+    write_archive,
+)
+
+_KIND = "model"
+# What values that are not as they should be may lead to.
+_WRONG_VALUES = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+# Fitted attributes, all that belongs to a model. Those of torch-backed estimators that are not
+# plain data are `module_` and `_training`.
+_ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
+    "n_features_in_": lambda v: _is_count(v) and v > 0,
+    "feature_names_in_": lambda v: _is_vector(v, "O") and all(isinstance(n, str) for n in v),
+    "classes_": lambda v: _is_vector(v, "biufUSO") and len(v) > 1,
+    "components_": lambda v: _is_array(v, 2),
+    "n_iter_": lambda v: _is_count(v),
+    "n_redrawn_": lambda v: _is_count(v),
+    "_image_shape": lambda v: v is None or (isinstance(v, tuple) and all(map(_is_count, v))),
+    "_divisor": lambda v: v in (1.0, 255.0),
+    "_started_with": lambda v: isinstance(v, dict),
+    "_target_mean": lambda v: _is_array(v, 1),
+    "_target_scale": lambda v: _is_array(v, 1),
+    "_target_is_vector": lambda v: isinstance(v, bool),
+    "_means": lambda v: isinstance(v, tuple) and len(v) == 2 and all(_is_array(m, 2) for m in v),
+    "_problem": lambda v: isinstance(v, ElasticNetProblem),
+    "_sklearn_output_config": lambda v: isinstance(v, dict),
+}
+
+
+class SavableEstimator(BaseEstimator):
+    """What estimators have that can be saved."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file, for :func:`skddl.load`.
+
+        The file holds parameters and fitted attributes as tensors (safetensors) and plain data
+        (JSON), and no code: it may be passed on to people who would not unpickle a file of yours.
+        It is written beside its place and moved there when it is whole. What is loaded goes on
+        learning where the model stood, with `partial_fit` or `warm_start`.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which is replaced if it exists; its folder must exist.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If a parameter cannot be written without code, such as a function or a module.
+
+        Examples
+        --------
+        >>> import tempfile, skddl
+        >>> from sklearn.datasets import load_digits
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = skddl.TaskDrivenDictionaryClassifier(max_iter=10, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.save(f"{folder}/digits.skddl")
+        ...     same = skddl.load(f"{folder}/digits.skddl")
+        >>> bool((same.predict(X) == clf.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        folder = Path(path).absolute().parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"The folder of {str(path)!r} does not exist.")
+        packer = _Packer()
+        content: dict[str, Any] = {
+            "estimator": packer.pack(self, ""),
+            "attributes": {
+                name: packer.pack(value, name)
+                for name, value in vars(self).items()
+                if name in _ATTRIBUTES
+            },
+        }
+        if (module := getattr(self, "module_", None)) is not None:
+            packer.tensors |= {f"module.{name}": v for name, v in module.state_dict().items()}
+            moments, content["training"] = pack_state(self._training)
+            packer.tensors |= moments
+            content["lambda1"] = _weights_of(module)
+        write_archive(path, _KIND, packer.tensors, content)
+
+    def _empty_module(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
+    ) -> nn.Module:
+        """A module for samples of `input_shape` whose state has `shapes`, of any values.
+
+        `lambda1` has the weights of its codes, one after the other.
+        """
+        raise NotImplementedError
+
+
+def load_model(path: str | os.PathLike[str], classes: Mapping[str, type]) -> Any:
+    """The estimator in a file; `classes` are those that may be in one, by name."""
+    tensors, content = read_archive(path, _KIND)
+    with _damaged(path):
+        unpacker = _Unpacker(tensors, classes)
+        estimator = unpacker.unpack(content["estimator"])
+        if type(estimator) not in classes.values():
+            raise TypeError("it holds no estimator")
+        estimator._validate_params()
+        attributes = {name: unpacker.unpack(v) for name, v in content["attributes"].items()}
+        for name, value in attributes.items():
+            if name not in _ATTRIBUTES or not _ATTRIBUTES[name](value):
+                raise ValueError(f"the attribute {name!r} is not valid")
+        if "training" in content:
+            attributes["_training"] = unpack_state(tensors, content["training"])
+            attributes["module_"] = _module(
+                estimator, attributes, with_prefix(tensors, "module."), content["lambda1"]
+            )
+        vars(estimator).update(attributes)
+        check_is_fitted(estimator)
+    return estimator
+
+
+def _module(
+    estimator: Any, attributes: dict[str, Any], state: dict[str, Tensor], lambda1: list[float]
+) -> nn.Module:
+    """The module of an estimator, built as the estimator builds it, with that state."""
+    made_with = type(estimator)(**(estimator.get_params(deep=False) | attributes["_started_with"]))
+    made_with._validate_params()
+    n_features = attributes["n_features_in_"]
+    input_shape = attributes["_image_shape"] or (n_features,)
+    if prod(input_shape) != n_features:
+        raise ValueError(f"{n_features} features are no images of shape {input_shape}")
+    dtype = state["classifier.weight"].dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"weights of {dtype}")
+    shapes = {name: value.shape for name, value in state.items()}
+    # Nothing is allocated before the sizes are known to be those of what is in the file.
+    with torch.device("meta"):
+        module: nn.Module = made_with._empty_module(input_shape, shapes, lambda1).to(dtype)
+    expected = {name: (v.shape, v.dtype) for name, v in module.state_dict().items()}
+    if expected != {name: (value.shape, value.dtype) for name, value in state.items()}:
+        raise ValueError("its weights are not those of a model with its parameters")
+    if not all(bool(value.isfinite().all()) for value in state.values()):
+        raise ValueError("its weights are not finite")
+    if len(attributes.get("classes_", ())) not in (0, len(state["classifier.weight"])):
+        raise ValueError("there is not one output for each class")
+    if _weights_of(module) != lambda1:
+        raise ValueError("lambda1 is not given for each layer of codes")
+    module = module.to_empty(device="cpu")  # keeps how tensors are laid out
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def _weights_of(module: nn.Module) -> list[float]:
+    """lambda1 of each layer of codes."""
+    return [part.problem.lambda1 for part in module.modules() if isinstance(part, SparseCode)]
+
+
+@contextmanager
+def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of which file it is that something in it is not as it should be."""
+    try:
+        yield
+    except _WRONG_VALUES as error:
+        raise ArchiveError(f"The model file {str(path)!r} is damaged: {error}.") from error
+
+
+class _Packer:
+    """Makes plain data of values; arrays go into `tensors`, which the data name."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+
+    def pack(self, value: Any, name: str) -> Any:
+        """`value`, of the parameter or attribute `name`, as JSON can hold it."""
+
+        def inside(part: Any, key: Any) -> Any:
+            return self.pack(part, f"{name}[{key!r}]")
+
+        if value is None or isinstance(value, bool | str):
+            return value
+        if isinstance(value, np.bool_):
+            return bool(value)
+        if isinstance(value, Integral):
+            return int(value)
+        if isinstance(value, Real):
+            return float(value)
+        if isinstance(value, list):
+            return [inside(item, i) for i, item in enumerate(value)]
+        if isinstance(value, tuple):
+            return {"tuple": [inside(item, i) for i, item in enumerate(value)]}
+        if isinstance(value, dict):
+            return {"dict": [[inside(k, k), inside(item, k)] for k, item in value.items()]}
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if isinstance(value, torch.device):
+            return str(value)
+        if isinstance(value, ElasticNetProblem):
+            return {"problem": vars(value)}
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind == "f":
+                self.tensors[f"array.{name}"] = torch.from_numpy(np.ascontiguousarray(value))
+                return {"tensor": f"array.{name}"}
+            if value.dtype.kind in "biuSUO" and value.ndim == 1:
+                # Labels, of any kind: numpy's strings and numbers become Python's.
+                items = [inside(item, i) for i, item in enumerate(value.tolist())]
+                return {"array": items, "dtype": value.dtype.str}
+        if isinstance(value, SavableEstimator):
+            prefix = f"{name}__" if name else ""
+            return {
+                "class": type(value).__name__,
+                "parameters": {
+                    key: self.pack(parameter, prefix + key)
+                    for key, parameter in value.get_params(deep=False).items()
+                },
+            }
+        raise TypeError(
+            f"{name}={value!r} cannot be saved in a file that holds no code: "
+            + (
+                "pass an int, by set_params."
+                if isinstance(value, np.random.RandomState)
+                else "save the model with joblib or pickle instead, for people who trust you."
+            )
+        )
+
+
+class _Unpacker:
+    """The inverse of `_Packer`."""
+
+    def __init__(self, tensors: dict[str, Tensor], classes: Mapping[str, type]) -> None:
+        self.tensors = tensors
+        self.classes = classes
+
+    def unpack(self, plain: Any) -> Any:
+        """What has been packed as `plain`."""
+        if isinstance(plain, list):
+            return [self.unpack(item) for item in plain]
+        if not isinstance(plain, dict):
+            return plain
+        match plain:
+            case {"tuple": items}:
+                return tuple(self.unpack(item) for item in items)
+            case {"dict": items}:
+                return {self.unpack(key): self.unpack(value) for key, value in items}
+            case {"problem": weights}:
+                return ElasticNetProblem(**weights)
+            case {"tensor": name}:
+                return self.tensors[name].numpy()
+            case {"array": items, "dtype": dtype}:
+                return self._vector(items, np.dtype(dtype))
+            case {"class": name, "parameters": parameters}:
+                values = {key: self.unpack(value) for key, value in parameters.items()}
+                return self.classes[name](**values)
+        raise ValueError("it holds a value of an unknown kind")
+
+    def _vector(self, items: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        array = np.empty(len(items), dtype=dtype)
+        array[:] = [self.unpack(item) for item in items]
+        return array
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_array(value: Any, n_dimensions: int) -> bool:
+    """Whether it is a finite array of floats with so many dimensions."""
+    return (
+        isinstance(value, np.ndarray)
+        and value.ndim == n_dimensions
+        and value.dtype.kind == "f"
+        and bool(np.isfinite(value).all())
+    )
+
+
+def _is_vector(value: Any, kinds: str) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in kinds
