@@ -160,6 +160,16 @@ again = joblib.load(Path(folder.name) / "pipeline.joblib")
 print("same predictions:", (again.predict(X_test) == best.predict(X_test)).all())
 
 # %%
+# The classifier alone can be saved without code, as tensors and JSON: a file that may be passed on. It then takes what
+# the preparation gives.
+
+import skddl
+
+best[-1].save(Path(folder.name) / "classifier.skddl")
+loaded = skddl.load(Path(folder.name) / "classifier.skddl")
+print("same predictions:", (loaded.predict(prepared) == best.predict(X_test)).all())
+
+# %%
 # The temporary folder goes away. Yours stays.
 
 folder.cleanup()
