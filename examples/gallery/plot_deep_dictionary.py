@@ -2,12 +2,13 @@
 Codes of codes: a deep dictionary of patches
 ============================================
 
-You learn to stack exact codes of patches with a ``DeepDictionaryClassifier``, to look at its layers, and what a second
-layer brings, and costs.
+You learn to stack exact codes of patches with a ``DeepDictionaryClassifier``, to look at its
+layers, and what a second layer brings, and costs.
 """
 
 # %%
-# Digits, of which 600 are for training: each patch of each image is a problem of its own, and that takes time.
+# Digits, of which 600 are for training: each patch of each image is a problem of its own, and that
+# takes time.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -26,22 +27,26 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # One layer, two layers
 # ---------------------
-# The first layer codes patches of 3x3 pixels in 16 atoms. The second codes patches of 3x3 codes, every other one. A linear
-# classifier reads all codes of the last layer. As many iterations for all; beside them the convolutional network of the
-# same layers.
+# The first layer codes patches of 3x3 pixels in 16 atoms. The second codes patches of 3x3 codes,
+# every other one. A linear classifier reads all codes of the last layer. As many iterations for
+# all; beside them the convolutional network of the same layers.
 
 from time import perf_counter
-
+from typing import Any
 
 
 def convolutions(input_shape):
     """The layers of the deep dictionary with two layers, as convolutions under ReLUs."""
     return nn.Sequential(
-        nn.Conv2d(input_shape[0], 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(), nn.Flatten()
+        nn.Conv2d(input_shape[0], 16, 3),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
     )
 
 
-settings = {"image_shape": (1, 8, 8), "max_iter": 100, "random_state": 0}
+settings: dict[str, Any] = {"image_shape": (1, 8, 8), "max_iter": 100, "random_state": 0}
 models = {
     "dense, 100 atoms": DeepDictionaryClassifier(100, **settings),
     "one layer of patches": DeepDictionaryClassifier(16, patch_size=3, **settings),
@@ -74,8 +79,8 @@ table.round(3)
 # %%
 # Layers
 # ------
-# Atoms of the first layer are patches, 3x3 pixels. Those of the second are patches of codes: drawn as curves, since
-# they have no picture of their own.
+# Atoms of the first layer are patches, 3x3 pixels. Those of the second are patches of codes: drawn
+# as curves, since they have no picture of their own.
 
 two = models["two layers of patches"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", width_ratios=(1, 1.6))
@@ -89,8 +94,10 @@ _ = axes[1].set_title("second layer, ten of 32 atoms")
 
 import torch
 
+# Images out of rows, their scale, and the codes of patches.
+first = nn.Sequential(*list(two.module_.get_submodule("layers").children())[:3])
 with torch.no_grad():
-    maps = two.module_.layers[0](torch.tensor(X_test[:1], dtype=torch.float32))[0].numpy()
+    maps = first(torch.tensor(X_test[:1], dtype=torch.float32))[0].numpy()
 print(f"maps of codes: {maps.shape}, {(maps != 0).mean():.2f} of them not zero")
 fig, axes = plt.subplots(2, 9, figsize=(9, 2.2), layout="constrained")
 axes[0, 0].imshow(X_test[0].reshape(8, 8), cmap="gray_r")
@@ -105,6 +112,6 @@ for ax in axes.flat:
 # %%
 # When not to use it
 # ------------------
-# To classify: here a second layer loses accuracy, while it takes longer, and small convolutions do better in
-# less time. It is a baseline, and a way to look at codes of patches. ``DeTraMeClassifier`` was made to have
-# such layers without the cost.
+# To classify: here a second layer loses accuracy, while it takes longer, and small convolutions do
+# better in less time. It is a baseline, and a way to look at codes of patches.
+# ``DeTraMeClassifier`` was made to have such layers without the cost.

@@ -2,9 +2,9 @@
 First steps: digits
 ===================
 
-You learn to fit a task-driven dictionary, to look at it, and when learning the dictionary *together*
-with the classifier pays: it is compared with logistic regression on pixels, and with logistic regression on the
-codes of a dictionary that was learned without the labels.
+You learn to fit a task-driven dictionary, to look at it, and when learning the dictionary
+*together* with the classifier pays: it is compared with logistic regression on pixels, and with
+logistic regression on the codes of a dictionary that was learned without the labels.
 """
 
 # %%
@@ -28,8 +28,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # Fit and score
 # -------------
-# A classifier of skddl is a classifier of scikit-learn. Here are 10 atoms, as many as there are digits; the
-# default is 40 for each of them; and 300 mini-batches, fewer than the default, to be quick.
+# A classifier of skddl is a classifier of scikit-learn. Here are 10 atoms, as many as there are
+# digits; the default is 40 for each of them; and 300 mini-batches, fewer than the default, to be
+# quick.
 
 model = make_pipeline(
     SampleNormalizer(), TaskDrivenDictionaryClassifier(10, max_iter=300, random_state=0)
@@ -38,8 +39,8 @@ model.fit(X_train, y_train)
 print(f"accuracy {model.score(X_test, y_test):.3f}")
 
 # %%
-# The classifier decides on codes: few of the atoms, each with its coefficient, that add up to the sample's
-# features.
+# The classifier decides on codes: few of the atoms, each with its coefficient, that add up to the
+# sample's features.
 
 codes = model.transform(X_test)
 print(f"{codes.shape[1]} atoms, {(codes != 0).sum(axis=1).mean():.1f} of them in the mean code")
@@ -48,8 +49,8 @@ print(codes[0].round(2))
 # %%
 # Beside what one would do otherwise
 # ----------------------------------
-# A linear classifier on pixels, the same on codes of a dictionary learned without the labels, and the
-# task-driven one, after a single step, which is its start, and after 300. Accuracy by two-fold
+# A linear classifier on pixels, the same on codes of a dictionary learned without the labels, and
+# the task-driven one, after a single step, which is its start, and after 300. Accuracy by two-fold
 # cross-validation.
 
 
@@ -96,8 +97,8 @@ ax.figure.tight_layout()
 # %%
 # Atoms
 # -----
-# Blue and red are the two signs. Above the dictionary that knows no labels, below the one that was learned
-# for the classes, seen through its linear features.
+# Blue and red are the two signs. Above the dictionary that knows no labels, below the one that was
+# learned for the classes, seen through its linear features.
 
 fig, axes = plt.subplots(2, 1, figsize=(7, 2.2), layout="constrained")
 unsupervised = on_codes(10).fit(X_train, y_train)[:-1]
@@ -108,8 +109,8 @@ for ax, estimator, title in zip(
     ax.set_title(title)
 
 # %%
-# Why one sample is predicted as it is: the atoms of its code, and what each adds to the score of the class
-# that is predicted, less that of the next one.
+# Why one sample is predicted as it is: the atoms of its code, and what each adds to the score of
+# the class that is predicted, less that of the next one.
 
 explanation = ExplanationDisplay.from_estimator(model, X_test[0], image_shape=(8, 8))
 
@@ -117,5 +118,5 @@ explanation = ExplanationDisplay.from_estimator(model, X_test[0], image_shape=(8
 # When not to use it
 # ------------------
 # Learning together pays where the dictionary is small. With 100 atoms nothing is gained here: the
-# unsupervised dictionary is as good, in a fraction of the time, and an RBF support vector machine is, too,
-# without any dictionary.
+# unsupervised dictionary is as good, in a fraction of the time; and so is, without any dictionary,
+# an RBF support vector machine (``make demo`` has its row).

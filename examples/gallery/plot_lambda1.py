@@ -2,14 +2,15 @@
 What lambda1 does
 =================
 
-You learn to choose ``lambda1``, the weight of the l1 norm: what it does to sparsity, accuracy and time,
-and how to read the curves of scikit-learn's ``validation_curve``.
+You learn to choose ``lambda1``, the weight of the l1 norm: what it does to sparsity, accuracy and
+time, and how to read the curves of scikit-learn's ``validation_curve``.
 """
 
 # %%
-# ``lambda1`` is in the units of ``features @ atoms``. Atoms have at most unit norm, so that it compares with
-# the norms of the features, and no code is left where it exceeds all of their products with atoms. "auto" takes
-# 0.05 times the mean norm of the features. The range below spans two orders of magnitude around it.
+# ``lambda1`` is in the units of ``features @ atoms``. Atoms have at most unit norm, so that it
+# compares with the norms of the features, and no code is left where it exceeds all of their
+# products with atoms. "auto" takes 0.05 times the mean norm of the features. The range below spans
+# two orders of magnitude around it.
 
 from time import perf_counter
 
@@ -48,7 +49,8 @@ train_scores, validation_scores = validation_curve(
 # %%
 # Sparsity and time
 # -----------------
-# Fitted once more to all 600 samples: non-zeros per code of the others, and the time it takes to code them.
+# Fitted once more to all 600 samples: non-zeros per code of the others, and the time it takes to
+# code them.
 
 rows = []
 for factor, train_score, validation_score in zip(
@@ -88,10 +90,11 @@ for ax in axes[1:]:
 # %%
 # What to take from it
 # --------------------
-# Sparsity follows lambda1 over the whole range, and so does the time for a code. Accuracy does not: within a factor of
-# three around "auto" it changes by less than a point. So choose lambda1 for codes as sparse as you want them to look at,
-# or as fast as you need them, and let a search confirm it.
+# Sparsity follows lambda1 over the whole range, and so does the time for a code. Accuracy does
+# not: within a factor of three around "auto" it changes by less than a point. So choose lambda1
+# for codes as sparse as you want them to look at, or as fast as you need them, and let a search
+# confirm it.
 #
-# When not to search for lambda1: when accuracy is all you want. The number of atoms and ``nu1`` matter more, and
-# where lambda1 is very small, with codes as dense as samples have features, a linear classifier on the samples does
-# the same for less.
+# When not to search for lambda1: when accuracy is all you want. The number of atoms and ``nu1``
+# matter more, and where lambda1 is very small, with codes as dense as samples have features, a
+# linear classifier on the samples does the same for less.

@@ -2,16 +2,16 @@
 From your own CSV to a tuned model
 ==================================
 
-You learn the whole way from a table in a file, with numbers, a category and missing values, to a model that
-is searched for, looked at, saved and loaded again. Everything below the first cell can be copied: replace
-the path, the name of the column with the labels, and that of the category.
+You learn the whole way from a table in a file, with numbers, a category and missing values, to a
+model that is searched for, looked at, saved and loaded again. Everything below the first cell can
+be copied: replace the path, the name of the column with the labels, and that of the category.
 """
 
 # %%
 # A file to start from
 # --------------------
-# You have one. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into a
-# category, and one number in twenty missing.
+# You have one. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into
+# a category, and one number in twenty missing.
 
 import tempfile
 from pathlib import Path
@@ -39,17 +39,15 @@ from sklearn.model_selection import train_test_split
 
 table = pd.read_csv(path)
 X, y = table.drop(columns="cultivar"), table["cultivar"]
-X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=0.3, stratify=y, random_state=0
-)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
 table.iloc[:5, [0, 1, 9, 12, 13]]
 
 # %%
 # A pipeline for mixed columns
 # ----------------------------
-# Numbers are filled in and scaled, categories become indicators. ``features="identity"`` codes the columns as
-# they come out of that; for a table of a few columns a learned linear transform adds little. lambda1 is given
-# as a number, which the search below varies.
+# Numbers are filled in and scaled, categories become indicators. ``features="identity"`` codes the
+# columns as they come out of that; for a table of a few columns a learned linear transform adds
+# little. lambda1 is given as a number, which the search below varies.
 
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -76,8 +74,8 @@ model
 # %%
 # Search
 # ------
-# Eight settings, three folds. ``n_components`` is the number of atoms, ``nu1`` the penalty on the weights of the
-# classifier. Search on training data alone, and look at the test samples once.
+# Eight settings, three folds. ``n_components`` is the number of atoms, ``nu1`` the penalty on the
+# weights of the classifier. Search on training data alone, and look at the test samples once.
 
 from sklearn.model_selection import GridSearchCV
 
@@ -100,7 +98,8 @@ results[["n_components", "lambda1", "nu1", "mean_test_score", "std_test_score"]]
 # %%
 # Score
 # -----
-# On the samples that the search has not seen, beside logistic regression after the same preparation.
+# On the samples that the search has not seen, beside logistic regression after the same
+# preparation.
 
 from sklearn.linear_model import LogisticRegression
 
@@ -113,8 +112,8 @@ print(best.predict(X_test[:3]), "expected:", y_test[:3].to_list())
 # %%
 # Look at it
 # ----------
-# How sparse codes are: how many atoms a sample takes, and how many samples take an atom. A dictionary with many
-# atoms that nothing uses is too large, or lambda1 is.
+# How sparse codes are: how many atoms a sample takes, and how many samples take an atom. A
+# dictionary with many atoms that nothing uses is too large, or lambda1 is.
 
 from skddl.inspection import (
     ClassifierWeightsDisplay,
@@ -126,8 +125,8 @@ from skddl.inspection import (
 sparsity = SparsityDisplay.from_estimator(best, X_test)
 
 # %%
-# Whether training was long enough. A loss that still falls at the end asks for more iterations, one that
-# jumps for a smaller learning rate.
+# Whether training was long enough. A loss that still falls at the end asks for more iterations,
+# one that jumps for a smaller learning rate.
 
 curve = TrainingCurveDisplay.from_estimator(best)
 
@@ -150,8 +149,8 @@ for ax in explanation.ax_[:2]:
 # %%
 # Save and load
 # -------------
-# A pipeline goes into a file by joblib, as all of scikit-learn's. Such a file runs code when it is loaded: load
-# none from people whom you do not trust.
+# A pipeline goes into a file by joblib, as all of scikit-learn's. Such a file runs code when it is
+# loaded: load none from people whom you do not trust.
 
 import joblib
 
@@ -160,8 +159,8 @@ again = joblib.load(Path(folder.name) / "pipeline.joblib")
 print("same predictions:", (again.predict(X_test) == best.predict(X_test)).all())
 
 # %%
-# The classifier alone can be saved without code, as tensors and JSON: a file that may be passed on. It then takes what
-# the preparation gives.
+# The classifier alone can be saved without code, as tensors and JSON: a file that may be passed
+# on. It then takes what the preparation gives.
 
 import skddl
 
@@ -177,7 +176,7 @@ folder.cleanup()
 # %%
 # When not to use it
 # ------------------
-# For a small table with a few columns. Logistic regression is about as good here (two of 54 samples say
-# little), learns in milliseconds, and its weights are those of columns rather than of atoms; boosted trees need
-# neither filling in nor scaling.
-# A dictionary pays where a sample is a signal, with tens or hundreds of columns that belong together.
+# For a small table with a few columns. Logistic regression is about as good here (two of 54
+# samples say little), learns in milliseconds, and its weights are those of columns rather than of
+# atoms; boosted trees need neither filling in nor scaling. A dictionary pays where a sample is a
+# signal, with tens or hundreds of columns that belong together.

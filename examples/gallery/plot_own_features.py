@@ -2,15 +2,15 @@
 Features of your own: time series
 =================================
 
-You learn to put a torch network of your own under the dictionary, by a callable that gets the shape of a sample, and to
-search over its settings with ``GridSearchCV``.
+You learn to put a torch network of your own under the dictionary, by a callable that gets the
+shape of a sample, and to search over its settings with ``GridSearchCV``.
 """
 
 # %%
 # Time series
 # -----------
-# 128 values of noise in which two short waves are hidden, at places drawn at random. The class is which wave comes first:
-# no single value tells, and neither does the sum of what is there.
+# 128 values of noise in which two short waves are hidden, at places drawn at random. The class is
+# which wave comes first: no single value tells, and neither does the sum of what is there.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,9 +44,9 @@ _ = axes[1].set(xlabel="time")
 # %%
 # A network
 # ---------
-# The callable takes the shape of a sample, here (128,), and returns a module from batches of rows to batches of features. As
-# a class with parameters of its own, which are compared and printed, it can be searched over and pickled;
-# a lambda cannot be pickled.
+# The callable takes the shape of a sample, here (128,), and returns a module from batches of rows
+# to batches of features. As a class with parameters of its own, which are compared and printed, it
+# can be searched over and pickled; a lambda cannot be pickled.
 
 from dataclasses import dataclass
 
@@ -81,8 +81,8 @@ classifier = TaskDrivenDictionaryClassifier(
 print(f"accuracy {classifier.fit(X_train, y_train).score(X_test, y_test):.3f}")
 
 # %%
-# Beside the same network under a linear layer without a dictionary (25 passes are 100 mini-batches, too), and beside models that see values at
-# places:
+# Beside the same network under a linear layer without a dictionary (25 passes are 100
+# mini-batches, too), and beside models that see values at places:
 
 others = {
     f"the network alone, {n_epochs} passes": ConvNetClassifier(
@@ -140,7 +140,6 @@ for i, (ax, weights) in enumerate(zip(axes, filters, strict=True)):
 # %%
 # When not to use it
 # ------------------
-# A network that you train anyway needs no dictionary on top to predict: the same convolutions under a linear layer
-# are faster, and on a task like this one as accurate. The dictionary is for those who want to see which few patterns of
-# responses a prediction is made of, or for a dictionary over features of a network that is there already
-# (``features=lambda shape: network`` takes one).
+# The dictionary helps here because the network is small: it adds a non-linear layer to a single
+# convolution. Where a network has layers enough, compare with the network alone before you put a
+# dictionary on it, as above.

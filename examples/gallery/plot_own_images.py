@@ -2,15 +2,16 @@
 From a folder of images to a tuned model
 ========================================
 
-You learn the whole way from image files, sorted into a folder for each class, to a model that is searched for,
-looked at, saved, and asked about an image that it has not seen.
+You learn the whole way from image files, sorted into a folder for each class, to a model that is
+searched for, looked at, saved, and asked about an image that it has not seen.
 """
 
 # %%
 # Folders to start from
 # ---------------------
-# You have them. Ours are scikit-learn's digits, one ``.npy`` file for each image, 600 of them, in folders named
-# ``zero`` to ``nine``. (For PNG or JPEG files replace ``np.load`` below by ``np.asarray(PIL.Image.open(file))``.)
+# You have them. Ours are scikit-learn's digits, one ``.npy`` file for each image, 600 of them, in
+# folders named ``zero`` to ``nine``. (For PNG or JPEG files replace ``np.load`` below by
+# ``np.asarray(PIL.Image.open(file))``.)
 
 import tempfile
 from pathlib import Path
@@ -30,8 +31,9 @@ for i in range(600):
 # %%
 # Read and split
 # --------------
-# Images are (n, channels, height, width), and the name of the folder is the label. Bytes stay bytes: skddl divides
-# them by 255, batch by batch. Of images that do not fit into memory make a ``numpy.memmap`` of the same shape.
+# Images are (n, channels, height, width), and the name of the folder is the label. Bytes stay
+# bytes: skddl divides them by 255, batch by batch. Of images that do not fit into memory make a
+# ``numpy.memmap`` of the same shape.
 
 from sklearn.model_selection import train_test_split
 
@@ -46,9 +48,10 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # Two ways to features
 # --------------------
-# ``features="lenet"`` learns two convolutions together with the dictionary, as paper 1 does. What we recommend trains a
-# small network first and learns a dictionary over its features; settings of a preset can be changed. Images of four
-# axes bring their shape along; for rows of pixels pass ``image_shape=(1, 8, 8)``.
+# ``features="lenet"`` learns two convolutions together with the dictionary, as paper 1 does. What
+# we recommend trains a small network first and learns a dictionary over its features; settings of
+# a preset can be changed. Images of four axes bring their shape along; for rows of pixels pass
+# ``image_shape=(1, 8, 8)``.
 
 from time import perf_counter
 
@@ -65,9 +68,10 @@ for name, classifier in {"lenet": together, "recommended": recommended}.items():
 # %%
 # Search
 # ------
-# GridSearchCV takes images of four axes, too. Here the features that are learned together, as they are fast; the
-# search over the recommended model is the same, over its ``n_components`` and ``nu1``, and trains its network in each
-# fit. Two folds and 100 mini-batches are enough to compare.
+# GridSearchCV takes images of four axes, too. Here the features that are learned together, as they
+# are fast; the search over the recommended model is the same, over its ``n_components`` and
+# ``nu1``, and trains its network in each fit. Two folds and 100 mini-batches are enough to
+# compare.
 
 import pandas as pd
 from sklearn.base import clone
@@ -95,8 +99,8 @@ print(f"accuracy {best.score(X_test, y_test):.3f} of {len(y_test)} images")
 # %%
 # Look at it
 # ----------
-# Atoms under convolutions are no images. An atom is shown by the mean of the images that it codes, weighted by
-# their coefficients; so samples must be handed over.
+# Atoms under convolutions are no images. An atom is shown by the mean of the images that it codes,
+# weighted by their coefficients; so samples must be handed over.
 
 from skddl.inspection import (
     ClassifierWeightsDisplay,
@@ -109,8 +113,8 @@ from skddl.inspection import (
 dictionary = DictionaryDisplay.from_estimator(best, X_train, max_atoms=50, n_cols=10)
 
 # %%
-# The weights of each class over the atoms. A dictionary that is learned class by class shows the blocks of its
-# start.
+# The weights of each class over the atoms. A dictionary that is learned class by class shows the
+# blocks of its start.
 
 weights = ClassifierWeightsDisplay.from_estimator(best)
 
@@ -134,8 +138,8 @@ explanation = ExplanationDisplay.from_estimator(best, X_test[asked], X_train, ma
 # %%
 # Save, load, and predict a file
 # ------------------------------
-# A saved model is a file of tensors and JSON, and no code is run when it is loaded. One image is a batch of one. It is of
-# bytes, as those that the model was fitted on.
+# A saved model is a file of tensors and JSON, and no code is run when it is loaded. One image is a
+# batch of one. It is of bytes, as those that the model was fitted on.
 
 import skddl
 
@@ -158,6 +162,7 @@ made.cleanup()
 # %%
 # When not to use it
 # ------------------
-# Where the classes of your images ask for features that 400 images cannot teach: take a network that was trained
-# on millions of images, and put a dictionary, or just a linear classifier, on its features. On images as easy as
-# these an RBF support vector machine on pixels is as good, in a fraction of a second.
+# Where the classes of your images ask for features that 400 images cannot teach: take a network
+# that was trained on millions of images, and put a dictionary, or just a linear classifier, on its
+# features. On images as easy as these an RBF support vector machine on pixels is as good, in a
+# fraction of a second.

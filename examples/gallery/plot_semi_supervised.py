@@ -2,8 +2,9 @@
 Few labels, many samples
 ========================
 
-You learn to use samples without labels, marked by ``y = -1``: by the coding objective of the classifier itself
-(``unlabeled_weight``), and by scikit-learn's self-training around it; and how both compare with label spreading.
+You learn to use samples without labels, marked by ``y = -1``: by the coding objective of the
+classifier itself (``unlabeled_weight``), and by scikit-learn's self-training around it; and how
+both compare with label spreading.
 """
 
 # %%
@@ -43,9 +44,10 @@ print(f"{(known != -1).sum()} samples with a label, {(known == -1).sum()} withou
 # %%
 # Four ways
 # ---------
-# The classifier on the labelled samples alone; with the coding objective of the others, which keeps the
-# dictionary close to one that represents all samples; a teacher that labels what it is sure of for a student
-# (``SelfTrainingClassifier``); and label spreading among neighbours, without any dictionary. Three splits.
+# The classifier on the labelled samples alone; with the coding objective of the others, which
+# keeps the dictionary close to one that represents all samples; a teacher that labels what it is
+# sure of for a student (``SelfTrainingClassifier``); and label spreading among neighbours, without
+# any dictionary. Three splits.
 
 
 def task_driven(unlabeled_weight=0.0):
@@ -98,7 +100,8 @@ _ = ax.legend(frameon=False)
 # %%
 # When not to use it
 # ------------------
-# Where neighbours have the same class, as here, label spreading is as good or better, in a fraction of the time: try
-# it first, if all samples fit into memory at once and their distances mean something. The coding objective gains little:
-# it knows nothing about classes. Self-training gains where the classifier knows when it is sure, and harms where it is
-# wrong with confidence: look at labelled samples held out before you trust it.
+# Where neighbours have the same class, as here, label spreading is as good or better, in a
+# fraction of the time: try it first, if all samples fit into memory at once and their distances
+# mean something. The coding objective gains little: it knows nothing about classes. Self-training
+# gains where the classifier knows when it is sure, and harms where it is wrong with confidence:
+# look at labelled samples held out before you trust it.

@@ -2,8 +2,9 @@
 Exact codes, and a sparse layer in a network of your own
 ========================================================
 
-You learn to code samples in a given dictionary with ``sparse_encode``, to check by ``kkt_residual`` that codes
-are exact, to save time with a warm start, and to put the code as a layer into a torch network.
+You learn to code samples in a given dictionary with ``sparse_encode``, to check by
+``kkt_residual`` that codes are exact, to save time with a warm start, and to put the code as a
+layer into a torch network.
 """
 
 # %%
@@ -30,8 +31,9 @@ lambda1 = 0.05
 # Five ways to the same codes
 # ---------------------------
 # The code of a sample is the minimum of a convex problem, so all solvers give the same, if they
-# finish. The residual is the largest violation of the optimality conditions, in units of ``lambda1``: it proves that a code
-# is exact without another to compare with. The time is that of a second call: the first may compile.
+# finish. The residual is the largest violation of the optimality conditions, in units of
+# ``lambda1``: it proves that a code is exact without another to compare with. The time is that of
+# a second call: the first may compile.
 
 few = X[:500]
 coders = {
@@ -71,13 +73,14 @@ table.style.format(
 )
 
 # %%
-# lasso_lars has residuals of 2 although its codes are as good: some of its zeros are entries of 1e-17 with the wrong
-# sign, and count as used. A small residual proves that a code is exact; a large one does not prove the contrary.
+# lasso_lars has residuals of 2 although its codes are as good: some of its zeros are entries of
+# 1e-17 with the wrong sign, and count as used. A small residual proves that a code is exact; a
+# large one does not prove the contrary.
 #
 # Warm start
 # ----------
-# When the dictionary has moved a little, as it does in learning, the codes of before are the place to start from.
-# The result is the same; what changes is the time.
+# When the dictionary has moved a little, as it does in learning, the codes of before are the place
+# to start from. The result is the same; what changes is the time.
 
 moved = dictionary + 0.01 * np.random.default_rng(0).standard_normal(dictionary.shape) / 8
 before = sparse_encode(X, dictionary, lambda1=lambda1)
@@ -101,8 +104,9 @@ print(f"from zero {1e3 * seconds_of(None):.1f} ms, from before {1e3 * seconds_of
 # %%
 # A layer in your own network
 # ---------------------------
-# ``SparseCode`` is the same code as a torch module, differentiable in its input and in its dictionary. Between two
-# linear layers it takes ten lines; atoms go back to the unit ball after each step.
+# ``SparseCode`` is the same code as a torch module, differentiable in its input and in its
+# dictionary. Between two linear layers it takes ten lines; atoms go back to the unit ball after
+# each step.
 
 import torch
 from torch import nn
@@ -110,9 +114,8 @@ from torch import nn
 from skddl.nn import SparseCode
 
 torch.manual_seed(0)
-network = nn.Sequential(
-    nn.Linear(64, 32), SparseCode(32, 100, lambda1=0.1), nn.Linear(100, 10)
-)
+code_layer = SparseCode(32, 100, lambda1=0.1)
+network = nn.Sequential(nn.Linear(64, 32), code_layer, nn.Linear(100, 10))
 inputs, targets = torch.tensor(X, dtype=torch.float32), torch.tensor(y)
 optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
 losses = []
@@ -122,12 +125,14 @@ for _ in range(20):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        network[1].project_()
+        code_layer.project_()
         losses.append(loss.item())
 with torch.no_grad():
     accuracy = (network(inputs[1200:]).argmax(dim=1) == targets[1200:]).double().mean()
     hidden = network[:2](inputs[1200:])
-print(f"accuracy {accuracy:.3f}, {(hidden != 0).double().sum(dim=1).mean():.1f} of 100 atoms in use")
+print(
+    f"accuracy {accuracy:.3f}, {(hidden != 0).double().sum(dim=1).mean():.1f} of 100 atoms in use"
+)
 
 # %%
 # Loss over the steps, and the hidden layer of some digits: few entries, most of them exactly zero.
@@ -140,10 +145,11 @@ axes[0].set(xlabel="step", ylabel="loss", yscale="log")
 largest = hidden.abs().max()
 image = axes[1].imshow(hidden[:40], cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
 axes[1].set(xlabel="atom", ylabel="sample")
-_ = fig.colorbar(image, ax=axes[1], label="coefficient")
+fig.colorbar(image, ax=axes[1], label="coefficient")
 
 # %%
 # When not to use it
 # ------------------
-# Where a ReLU would do: an exact code is a small optimisation problem for each sample, in training and in prediction.
-# And for one coding of few samples in scikit-learn, ``sklearn.decomposition.sparse_encode`` is there already.
+# Where a ReLU would do: an exact code is a small optimisation problem for each sample, in training
+# and in prediction. And for one coding of few samples in scikit-learn,
+# ``sklearn.decomposition.sparse_encode`` is there already.

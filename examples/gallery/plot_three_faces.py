@@ -2,8 +2,9 @@
 One operator, three faces
 =========================
 
-You learn how the three methods of the package belong together: the exact sparse code, the steps of Eq. (9)
-of paper 2 that converge to it, and the same steps in a metric that is learned instead of computed.
+You learn how the three methods of the package belong together: the exact sparse code, the steps
+of Eq. (9) of paper 2 that converge to it, and the same steps in a metric that is learned instead
+of computed.
 """
 
 # %%
@@ -12,7 +13,6 @@ of paper 2 that converge to it, and the same steps in a metric that is learned i
 # Of digits, and non-negative codes, as in paper 2. All in float64, to see convergence to the end.
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -41,10 +41,10 @@ print(f"{(codes != 0).double().sum(dim=1).mean():.1f} of 50 atoms per code")
 # %%
 # Second face: steps of Eq. (9)
 # -----------------------------
-# Theorem 3.1: the code of x is a proximal operator of z = Q^-1 D'x in the metric Q = D'D + alpha I. Theorem 3.2
-# computes it by the steps U <- ReLU(h z + W (U - z) - b), and ``from_dictionary`` has the W, h and b that the
-# dictionary asks for. The distance to the exact code falls by a constant factor with each step, once the support is
-# found.
+# Theorem 3.1: the code of x is a proximal operator of z = Q^-1 D'x in the metric Q = D'D + alpha
+# I. Theorem 3.2 computes it by the steps U <- ReLU(h z + W (U - z) - b), and ``from_dictionary``
+# has the W, h and b that the dictionary asks for. The distance to the exact code falls by a
+# constant factor with each step, once the support is found.
 
 metric = dictionary @ dictionary.T + alpha * torch.eye(50, dtype=torch.float64)
 z = torch.linalg.solve(metric, dictionary @ x.T).T
@@ -66,10 +66,10 @@ print(f"damping {steps.damping:.3f}")
 # %%
 # Third face: a learned metric
 # ----------------------------
-# A few steps are far from the code, in the metric of the dictionary. But W, h and b may be learned, for just these
-# steps: here from the exact codes of 1,200 digits, as regression on codes; the others judge. A
-# ``DeTraMeClassifier`` learns the same parameters from labels. Beside it stands a ReLU, to which the same linear layer is
-# learned: what metrics are to improve on.
+# A few steps are far from the code, in the metric of the dictionary. But W, h and b may be
+# learned, for just these steps: here from the exact codes of 1,200 digits, as regression on codes;
+# the others judge. A ``DeTraMeClassifier`` learns the same parameters from labels. Beside it
+# stands a ReLU, to which the same linear layer is learned: what metrics are to improve on.
 
 
 def learn(activation, n_epochs=60):
@@ -116,6 +116,7 @@ _ = ax.legend(frameon=False)
 # %%
 # When not to use it
 # ------------------
-# Steps in a computed metric are no fast way to exact codes: ``sparse_encode`` needs a few rounds where they need hundreds
-# of steps. Steps in a learned metric are no codes: they come near on samples like those of the training, and carry no
-# certificate. They are an activation that costs a few small matrix products; where that is not needed, take a ReLU.
+# Steps in a computed metric are no fast way to exact codes: ``sparse_encode`` needs a few rounds
+# where they need hundreds of steps. Steps in a learned metric are no codes: they come near on
+# samples like those of the training, and carry no certificate. They are an activation that costs a
+# few small matrix products; where that is not needed, take a ReLU.
