@@ -64,6 +64,7 @@ sphinx_gallery_conf = {
     # The examples that use a class stand on its page: see the templates of autosummary.
     "doc_module": ("skddl",),
     "backreferences_dir": "generated/backreferences",
+    "remove_config_comments": True,
     "show_signature": False,
     "write_computation_times": False,
 }

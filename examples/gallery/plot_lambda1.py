@@ -90,11 +90,10 @@ for ax in axes[1:]:
 # %%
 # What to take from it
 # --------------------
-# Sparsity follows lambda1 over the whole range, and so does the time for a code. Accuracy does
-# not: within a factor of three around "auto" it changes by less than a point. So choose lambda1
-# for codes as sparse as you want them to look at, or as fast as you need them, and let a search
-# confirm it.
+# Sparsity follows lambda1 over the whole range. Codes get faster with it until what is left is not
+# the solver. Accuracy depends on it little: within a factor of three around "auto" it changes by
+# about a point. So choose lambda1 for codes as sparse as you want them to look at, or as fast as
+# you need them, and let a search confirm it.
 #
-# When not to search for lambda1: when accuracy is all you want. The number of atoms and ``nu1``
-# matter more, and where lambda1 is very small, with codes as dense as samples have features, a
-# linear classifier on the samples does the same for less.
+# When not to search for lambda1: when accuracy is all that you want. Try the number of atoms and
+# ``nu1`` first.

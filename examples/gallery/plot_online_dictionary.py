@@ -13,6 +13,7 @@ and to remove noise from an image with it.
 # Of the right half of scikit-learn's picture of a flower, in grey; the left half is for later.
 # Each patch of 8x8 pixels has its mean subtracted.
 
+# sphinx_gallery_thumbnail_number = 3
 from time import perf_counter
 
 import matplotlib.pyplot as plt

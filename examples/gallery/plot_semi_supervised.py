@@ -100,8 +100,8 @@ _ = ax.legend(frameon=False)
 # %%
 # When not to use it
 # ------------------
-# Where neighbours have the same class, as here, label spreading is as good or better, in a
-# fraction of the time: try it first, if all samples fit into memory at once and their distances
-# mean something. The coding objective gains little: it knows nothing about classes. Self-training
-# gains where the classifier knows when it is sure, and harms where it is wrong with confidence:
-# look at labelled samples held out before you trust it.
+# Where neighbours have the same class, as here, label spreading is as good, with nothing to train:
+# try it first, if all samples fit into memory at once and their distances mean something. The
+# coding objective gains little, since it knows nothing about classes. Self-training gains where
+# the classifier knows when it is sure, and harms where it is wrong with confidence: look at
+# labelled samples held out before you trust it.

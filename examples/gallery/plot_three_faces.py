@@ -116,7 +116,7 @@ _ = ax.legend(frameon=False)
 # %%
 # When not to use it
 # ------------------
-# Steps in a computed metric are no fast way to exact codes: ``sparse_encode`` needs a few rounds
-# where they need hundreds of steps. Steps in a learned metric are no codes: they come near on
-# samples like those of the training, and carry no certificate. They are an activation that costs a
-# few small matrix products; where that is not needed, take a ReLU.
+# Steps in a computed metric are no fast way to exact codes, which need hundreds of them here:
+# ``sparse_encode`` is for that. Steps in a learned metric are no codes: they come near on samples
+# like those of the training, and carry no certificate. They are an activation, which costs a few
+# small matrix products; where it does not help, take a ReLU.
