@@ -57,7 +57,7 @@ from time import perf_counter
 
 from skddl import TaskDrivenDictionaryClassifier
 
-together = TaskDrivenDictionaryClassifier(100, features="lenet", max_iter=300, random_state=0)
+together = TaskDrivenDictionaryClassifier(100, features="lenet", max_iter=200, random_state=0)
 recommended = TaskDrivenDictionaryClassifier.from_preset("recommended", random_state=0)
 for name, classifier in {"lenet": together, "recommended": recommended}.items():
     start = perf_counter()
@@ -70,7 +70,7 @@ for name, classifier in {"lenet": together, "recommended": recommended}.items():
 # ------
 # GridSearchCV takes images of four axes, too. Here the features that are learned together, as they
 # are fast; the search over the recommended model is the same, over its ``n_components`` and
-# ``nu1``, and trains its network in each fit. Two folds and 100 mini-batches are enough to
+# ``nu1``, and trains its network in each fit. Two folds and 50 mini-batches are enough to
 # compare.
 
 import pandas as pd
@@ -78,7 +78,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 search = GridSearchCV(
-    clone(together).set_params(max_iter=100),
+    clone(together).set_params(max_iter=50),
     {"n_components": [30, 200], "nu1": [1e-3, 1e-1]},
     cv=2,
     refit=False,
