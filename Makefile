@@ -47,7 +47,7 @@ lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the resu
 typecheck: $(VENV)/.installed  ## mypy
 	$(RUN) -m mypy
 
-docs: $(VENV)/.installed-docs  ## build the documentation in docs/_build/html
+docs: $(VENV)/.installed-docs  ## run the gallery, build the documentation in docs/_build/html
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 notebooks: $(VENV)/.installed-notebooks  ## execute the notebooks in place
@@ -59,6 +59,6 @@ bench: $(VENV)/.installed-bench  ## time the solvers and a training step, refres
 	$(RUN) benchmarks/speed_tables.py
 
 clean:  ## remove what the targets wrote, except .venv
-	rm -rf demo_output docs/_build docs/generated dist build
+	rm -rf demo_output docs/_build docs/auto_examples docs/generated dist build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find skddl tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,5 +1,13 @@
 """Configuration of sphinx."""
 
+import os
+
+# The gallery runs on one thread, as `make demo` does, and so do processes that it starts. It is set
+# here, before torch and the linear algebra of numpy read it, for every way to call sphinx.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from sphinx_gallery.sorting import ExplicitOrder
+
 import skddl
 
 project = "skddl"
@@ -15,6 +23,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
 myst_enable_extensions = ["dollarmath"]
 # Links such as `decisions.md#data-sets` point to headings.
@@ -26,6 +35,39 @@ autodoc_typehints = "none"
 # The template of a class lists the members; see skip_foreign_members below.
 numpydoc_show_class_members = False
 templates_path = ["_templates"]
+
+# In the order in which they are read.
+gallery_order = [
+    "plot_digits.py",
+    "plot_own_csv.py",
+    "plot_own_images.py",
+    "plot_lambda1.py",
+    "plot_sparse_encode.py",
+    "plot_online_dictionary.py",
+    "plot_regression.py",
+    "plot_semi_supervised.py",
+    "plot_own_features.py",
+    "plot_deep_dictionary.py",
+    "plot_three_faces.py",
+    "plot_detrame_digits.py",
+]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "auto_examples",
+    "within_subsection_order": ExplicitOrder(gallery_order),
+    "abort_on_example_error": True,
+    # Each script starts with matplotlib as it was, and draws for screens of either density.
+    "reset_modules": ("matplotlib",),
+    "image_srcset": ["2x"],
+    # Frames and estimators are shown; `<Display object at 0x...>` says nothing.
+    "capture_repr": ("_repr_html_",),
+    # The examples that use a class stand on its page: see the templates of autosummary.
+    "doc_module": ("skddl",),
+    "backreferences_dir": "generated/backreferences",
+    "remove_config_comments": True,
+    "show_signature": False,
+    "write_computation_times": False,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"skddl {version}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, cpu_count, delayed, parallel_config
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import StackingClassifier
@@ -36,6 +36,22 @@ def test_grid_search_in_two_processes_finds_what_one_finds():
     np.testing.assert_array_equal(in_two, in_one)
     assert searches[0].best_score_ > 0.9
     np.testing.assert_array_equal(searches[0].predict_proba(X), searches[1].predict_proba(X))
+
+
+def test_grid_search_on_two_workers_of_dask_finds_what_one_process_finds():
+    distributed = pytest.importorskip("distributed")
+    grid = {"classify__nu1": [1e-3, 1.0], "classify__n_components": [4, 8]}
+    search = GridSearchCV(pipeline(), grid, cv=2)
+    workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**workers) as cluster, distributed.Client(cluster) as client:
+        with parallel_config(backend="dask"):
+            search.fit(X, y)
+        assert len(client.scheduler_info()["workers"]) == 2
+    expected = GridSearchCV(pipeline(), grid, cv=2).fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+    np.testing.assert_array_equal(search.predict_proba(X), expected.predict_proba(X))
 
 
 def test_grid_search_over_architecture_activation_and_number_of_steps():
