@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import DictionaryLearning
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skddl import (
     ConvNetClassifier,
@@ -162,6 +164,58 @@ def test_atoms_of_patches_have_the_shape_of_patches(images):
     model.fit(images, y)
     assert DictionaryDisplay.from_estimator(model).atoms.shape == (6, 1, 3, 3)
     assert DictionaryDisplay.from_estimator(model, layer=1).atoms.shape == (4, 54)
+
+
+def test_atoms_of_deeper_layers_are_means_of_what_they_see(images):
+    model = DeepDictionaryClassifier(
+        (6, 4, 5),
+        patch_size=(3, 2, None),
+        stride=(2, 1, 1),
+        padding=(1, 0, 0),
+        lambda2=0.05,
+        max_iter=2,
+        random_state=0,
+    ).fit(images, y)
+    display = DictionaryDisplay.from_estimator(model, images, layer=1)
+    # A patch of 2 x 2 places, 2 pixels apart, each of which sees 3 x 3.
+    assert display.atoms.shape == (4, 1, 5, 5)
+    with torch.no_grad():
+        maps = model.module_.layers[:5](torch.from_numpy(X).float()).numpy()
+    assert maps.shape[1:] == (4, 3, 3)
+    padded = np.pad(images[:, 0], [(0, 0), (1, 1), (1, 1)])
+    expected = np.zeros((4, 5, 5))
+    for row in range(3):
+        for column in range(3):
+            seen = padded[:, 2 * row : 2 * row + 5, 2 * column : 2 * column + 5]
+            expected += np.einsum("nk,nij->kij", maps[:, :, row, column], seen)
+    expected /= np.abs(maps).sum((0, 2, 3))[:, None, None]
+    np.testing.assert_allclose(display.atoms[:, 0], expected, rtol=1e-4, atol=1e-6)
+
+    top = DictionaryDisplay.from_estimator(model, images, layer=2)
+    codes = model.transform(images)
+    means = (codes.T @ X) / np.maximum(np.abs(codes).sum(0), 1e-30)[:, None]
+    np.testing.assert_allclose(top.atoms.reshape(5, 64), means, rtol=1e-4, atol=1e-6)
+
+
+def test_explanation_takes_a_row_of_a_frame_and_knows_the_names():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, :12]).rename(columns=lambda number: f"pixel {number}")
+    frame["kind"] = np.where(X[:, 30] > 0.1, "dark", "light")
+    prepare = ColumnTransformer(
+        [("numbers", StandardScaler(), frame.columns[:12]), ("kind", OneHotEncoder(), ["kind"])]
+    )
+    model = TaskDrivenDictionaryClassifier(10, features="identity", max_iter=2, random_state=0)
+    pipeline = make_pipeline(prepare, model).fit(frame, y)
+    expected = ExplanationDisplay.from_estimator(model, prepare.transform(frame)[3])
+    assert expected.feature_names is None
+    for row in (frame.iloc[3], frame.iloc[[3]]):
+        display = ExplanationDisplay.from_estimator(pipeline, row)
+        np.testing.assert_array_equal(display.sample, expected.sample)
+        labels = [label.get_text() for label in display.ax_[0].get_xticklabels()]
+        assert labels[:2] == ["numbers__pixel 0", "numbers__pixel 1"]
+        assert len(labels) == 14
+    with pytest.raises(ValueError, match="a single row, got a data frame of 2"):
+        ExplanationDisplay.from_estimator(pipeline, frame.iloc[:2])
 
 
 def test_colours_are_drawn_as_colours():

@@ -138,14 +138,9 @@ weights = ClassifierWeightsDisplay.from_estimator(best)
 
 # %%
 # And why one sample is predicted as it is. Samples and atoms are curves over the columns that the
-# preparation makes, whose names go to the axis.
+# preparation makes.
 
-prepared = best[:-1].transform(X_test)
-explanation = ExplanationDisplay.from_estimator(best[-1], prepared[0], max_atoms=6)
-names = best[:-1].get_feature_names_out()
-for ax in explanation.ax_[:2]:
-    ax.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
-    ax.set_xlabel("")
+explanation = ExplanationDisplay.from_estimator(best, X_test.iloc[0], max_atoms=6)
 
 # %%
 # Save and load
@@ -167,7 +162,9 @@ import skddl
 
 best[-1].save(Path(folder.name) / "classifier.skddl")
 loaded = skddl.load(Path(folder.name) / "classifier.skddl")
-print("same predictions:", (loaded.predict(prepared) == best.predict(X_test)).all())
+print(
+    "same predictions:", (loaded.predict(best[:-1].transform(X_test)) == best.predict(X_test)).all()
+)
 
 # %%
 # The temporary folder goes away. Yours stays.

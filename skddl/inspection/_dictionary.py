@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._axes import get_axes, show_images
 from ._fitted import last_step
 from ._images import atom_shape, atoms_in_input_space
+from ._receptive_fields import receptive_field_means
 
 
 class DictionaryDisplay:
@@ -75,7 +76,8 @@ class DictionaryDisplay:
             The shape of a sample. None: that of the estimator; if it has none, atoms are curves.
         layer : int, default=0
             Of a :class:`skddl.DeepDictionaryClassifier`, which layer. Beyond the first, atoms are
-            curves.
+            shown by the mean of what excites them in `X`: of the parts of images that a place of
+            the layer sees, weighted by their coefficients. Without `X` they are curves.
         max_atoms : int, default=100
             If there are more, as many are drawn, evenly spaced.
         n_cols : int, default=None
@@ -100,7 +102,7 @@ class DictionaryDisplay:
         if not hasattr(estimator, "components_"):
             raise TypeError(f"{type(estimator).__name__} has no dictionary: no components_.")
         if isinstance(estimator.components_, list):
-            atoms, shape = _atoms_of_layer(estimator, layer, image_shape)
+            atoms, shape = _atoms_of_layer(estimator, layer, image_shape, X)
         else:
             atoms = atoms_in_input_space(estimator, X)
             shape = atom_shape(estimator, atoms.shape[1], image_shape)
@@ -150,10 +152,15 @@ class DictionaryDisplay:
 
 
 def _atoms_of_layer(
-    estimator: Any, layer: int, image_shape: tuple[int, ...] | None
+    estimator: Any, layer: int, image_shape: tuple[int, ...] | None, X: ArrayLike | None
 ) -> tuple[NDArray[Any], tuple[int, ...]]:
     """Atoms of a layer of a deep dictionary, and the shape of each."""
     atoms = np.asarray(estimator.components_[layer])
+    if layer and X is not None:
+        means, shape = receptive_field_means(estimator, layer, X)
+        return means, atom_shape(estimator, means.shape[1], image_shape) if len(
+            shape
+        ) == 1 else shape
     if layer:
         return atoms, (atoms.shape[1],)
     if image_shape is not None:

@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._axes import get_axes, show_images
-from ._fitted import last_step
+from ._fitted import feature_names, last_step, one_row
 from ._images import atom_shape, atoms_in_input_space
+
+# More names would cover one another.
+_MOST_NAMES = 40
 
 
 class ExplanationDisplay:
@@ -35,6 +38,8 @@ class ExplanationDisplay:
         What all other atoms and the intercept add.
     names : tuple of str
         The class that is predicted, and the next one; of a regressor the output alone.
+    feature_names : ndarray of shape (n_features,), default=None
+        What a curve has along its axis.
 
     Attributes
     ----------
@@ -66,6 +71,7 @@ class ExplanationDisplay:
         contributions: NDArray[Any],
         rest: float,
         names: tuple[str, ...],
+        feature_names: NDArray[Any] | None = None,
     ) -> None:
         self.sample = sample
         self.atoms = atoms
@@ -74,6 +80,7 @@ class ExplanationDisplay:
         self.contributions = contributions
         self.rest = rest
         self.names = names
+        self.feature_names = feature_names
 
     @classmethod
     def from_estimator(
@@ -94,7 +101,7 @@ class ExplanationDisplay:
         ----------
         estimator : estimator or Pipeline
             Fitted: a task-driven classifier or regressor.
-        sample : array-like of shape (n_features,)
+        sample : array-like of shape (n_features,), Series, or DataFrame of one row
             The sample, or an image of shape (C, H, W).
         X : array-like of shape (n_samples, n_features), default=None
             Samples by which atoms are shown: see :meth:`DictionaryDisplay.from_estimator`.
@@ -122,8 +129,8 @@ class ExplanationDisplay:
         ValueError
             If `image_shape` does not fit, or `X` is needed and missing.
         """
-        rows = np.asarray(sample)[None]
-        _, rows = last_step(estimator, rows)
+        _, rows = last_step(estimator, one_row(sample))
+        known_names = feature_names(estimator)
         estimator, X = last_step(estimator, X)
         # Layers have a list of dictionaries, and what is no sparse code none.
         if not hasattr(estimator, "coef_") or isinstance(
@@ -141,13 +148,14 @@ class ExplanationDisplay:
         atoms = atoms_in_input_space(estimator, X)
         shape = atom_shape(estimator, atoms.shape[1], image_shape)
         display = cls(
-            np.asarray(rows[0], dtype=float).reshape(shape),
+            np.asarray(rows, dtype=float)[0].reshape(shape),
             atoms[shown].reshape(len(shown), *shape),
             indices=shown,
             coefficients=code[shown],
             contributions=contributions[shown],
             rest=float(contributions.sum() - contributions[shown].sum() + intercept),
             names=names,
+            feature_names=known_names,
         )
         return display.plot(cmap=cmap, ax=ax)
 
@@ -175,11 +183,11 @@ class ExplanationDisplay:
                 axes[1].set_yticks(np.arange(n_atoms) * (height + 1) + height / 2 - 0.5)
         else:
             axes[0].plot(self.sample)
-            axes[0].set(xlabel="feature")
             scale = np.abs(self.atoms).max(initial=0) or 1.0
             axes[1].plot((self.atoms / (2 * scale) + places[:-1, None]).T, color="C0")
             axes[1].set_yticks(places[:-1])
-            axes[1].set(xlabel="feature")
+            for each in axes[:2]:
+                self._label_features(each)
         pairs = zip(self.indices, self.coefficients, strict=True)
         axes[1].set_yticklabels([f"{index}: {value:.2g}" for index, value in pairs])
         axes[1].set_title("atoms and coefficients")
@@ -196,6 +204,13 @@ class ExplanationDisplay:
             axes[2].set_title("what atoms add")
         self.ax_, self.figure_ = axes, axes[0].figure
         return self
+
+    def _label_features(self, ax: Any) -> None:
+        names = self.feature_names
+        if names is None or len(names) != len(self.sample) or len(names) > _MOST_NAMES:
+            ax.set(xlabel="feature")
+        else:
+            ax.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
 
 
 def _direction(

@@ -122,6 +122,9 @@ class SparsityDisplay:
             xlabel="atom, the most used first", ylabel="share of codes that have it", ylim=(0, None)
         )
         for each in axes:
-            each.legend(frameon=False)
+            # Above the axes: inside there may be bars everywhere.
+            each.legend(
+                frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0, ncols=2
+            )
         self.ax_, self.figure_ = axes, axes[0].figure
         return self
