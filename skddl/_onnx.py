@@ -1,8 +1,11 @@
 """Fitted networks as ONNX files, for where there is neither skddl nor torch."""
 
 import json
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -30,8 +33,7 @@ def write_onnx(
         raise ImportError("to_onnx needs onnx and onnxscript: pip install 'skddl[onnx]'.")
     outputs.network = _exportable(network, n_steps)
     outputs.float().eval().requires_grad_(False)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, about itself
+    with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             outputs,
             # Not a single one, which would be taken for a constant.
@@ -46,6 +48,20 @@ def write_onnx(
     for name, value in metadata.items():
         program.model.metadata_props[name] = json.dumps(value)
     program.save(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings that torch has about itself while it exports."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class Outputs(nn.Module):
