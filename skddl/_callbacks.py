@@ -23,6 +23,8 @@ except ImportError:
 class EpochCallbacks:
     """Tells the callbacks of an estimator, inside its `fit`, where each epoch begins and ends.
 
+    An epoch is what they are told of, under another name if it is not a pass over the samples.
+
     Parameters
     ----------
     estimator : estimator in training
@@ -31,6 +33,7 @@ class EpochCallbacks:
     n_epochs : int
     snapshot : callable
         Gives the fitted attributes as they would be if `fit` stopped now.
+    task_name : str, default="epoch"
     """
 
     def __init__(
@@ -40,17 +43,22 @@ class EpochCallbacks:
         y: Any,
         n_epochs: int,
         snapshot: Callable[[], dict[str, Any]],
+        task_name: str = "epoch",
     ) -> None:
         self.arguments = {"estimator": estimator, "X": X, "y": y}
         self.snapshot = snapshot
         self.n_epochs = n_epochs
+        self.task_name = task_name
         self.n_ended = 0
         self.fit = estimator._init_callback_context(max_subtasks=n_epochs)
         self.fit.call_on_fit_task_begin(**self.arguments)
-        self._begin_epoch()
+        if n_epochs:
+            self._begin_epoch()
 
     def end_epoch(self) -> bool:
         """Whether a callback wants training to stop."""
+        if self.n_ended == self.n_epochs:
+            return False
         self.n_ended += 1
         stop = self.epoch.call_on_fit_task_end(
             **self.arguments, reconstruction_attributes=self.snapshot
@@ -64,7 +72,7 @@ class EpochCallbacks:
         self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=self.snapshot)
 
     def _begin_epoch(self) -> None:
-        self.epoch = self.fit.subcontext(task_name="epoch")
+        self.epoch = self.fit.subcontext(task_name=self.task_name)
         self.epoch.call_on_fit_task_begin(**self.arguments)
 
 

@@ -1,6 +1,7 @@
 """Online dictionary learning, and the initialisation of a dictionary class by class."""
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -17,6 +18,7 @@ from sklearn.utils import check_array, check_random_state, check_X_y, gen_batche
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from ._base import (
     as_array,
@@ -25,6 +27,7 @@ from ._base import (
     seeded_generator,
     unchanged_on_error,
 )
+from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding import sparse_encode
@@ -43,7 +46,9 @@ _MAX_SAMPLES = 60_000
 _REDRAW_ROUNDS = 3
 
 
-class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SavableEstimator):
+class OnlineDictionaryLearning(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, SavableEstimator
+):
     """Dictionary learning on a stream of mini-batches.
 
     Minimises over dictionaries D with atoms in the unit ball the mean over samples of
@@ -72,6 +77,8 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         done by SPAMS.
     random_state : int, RandomState instance or None, default=None
         Draws the starting atoms and the batches.
+    verbose : int, default=0
+        Whether `fit` shows a progress bar.
     checkpoint : path-like, default=None
         File for all of the state of a `fit`, written every 100 mini-batches, and after each when a
         minute has passed. If it exists, the fit goes on from it, and ends as if it had never been
@@ -136,6 +143,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions({"auto", *SOLVERS})],
         "random_state": ["random_state"],
+        "verbose": ["verbose"],
         "checkpoint": [None, str, PathLike],
         "sparse_output": ["boolean"],
     }
@@ -152,6 +160,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         batch_size: int = 256,
         solver: str = "auto",
         random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
         checkpoint: str | PathLike[str] | None = None,
         sparse_output: bool = False,
     ) -> None:
@@ -164,9 +173,11 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         self.batch_size = batch_size
         self.solver = solver
         self.random_state = random_state
+        self.verbose = verbose
         self.checkpoint = checkpoint
         self.sparse_output = sparse_output
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Learn the dictionary from `X`.
@@ -192,14 +203,32 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             checkpoint = self._make_checkpoint(samples)
             drawn = _draw(samples, rng)
             self._start(drawn, rng)
+            if checkpoint is not None:
+                self._restore(checkpoint)
+            callbacks = EpochCallbacks(
+                self,
+                samples,
+                None,
+                max(0, self.max_iter - self.n_iter_),
+                self._snapshot,
+                task_name="mini-batch",
+            )
+            progress = tqdm(total=self.max_iter, initial=self.n_iter_, disable=not self.verbose)
+
+            def after_batch() -> bool:
+                progress.update()
+                return callbacks.end_epoch()
+
             try:
-                self._learn(samples, drawn, rng, checkpoint)
+                with progress:
+                    self._learn(samples, drawn, rng, checkpoint, after_batch)
             except KeyboardInterrupt:
                 warnings.warn(
                     f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
                     "so far is kept.",
                     stacklevel=4,
                 )
+            callbacks.end_fit()
             warn_of_zero_codes(self._problem, drawn, self.components_)
         return self
 
@@ -304,10 +333,12 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         drawn: NDArray[Any],
         rng: np.random.RandomState,
         checkpoint: CheckpointFile | None = None,
+        after_batch: Callable[[], bool] = lambda: False,
     ) -> None:
-        """All of `fit` that comes after the start; `drawn` are samples in memory."""
-        if checkpoint is not None:
-            self._restore(checkpoint)
+        """All of `fit` that comes after the start; `drawn` are samples in memory.
+
+        It ends where `after_batch` returns True.
+        """
         resumed_at, first = self.n_iter_, 0
         for round_ in range(_REDRAW_ROUNDS + 1):
             n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
@@ -317,8 +348,20 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
             if self._is_of_spams():
                 self._run_spams(X, n_iter, rng)
             else:
-                self._run(X, n_iter, rng, n_done=resumed_at - first, checkpoint=checkpoint)
+                n_done = resumed_at - first
+                if self._run(X, n_iter, rng, n_done, checkpoint, after_batch):
+                    break
             first += n_iter
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Fitted attributes of a model that stops learning now."""
+        return {
+            "components_": self.components_.copy(),
+            "n_iter_": self.n_iter_,
+            "n_redrawn_": self.n_redrawn_,
+            "_means": tuple(mean.copy() for mean in self._means),
+            "_problem": self._problem,
+        }
 
     def _make_checkpoint(self, X: NDArray[Any]) -> CheckpointFile | None:
         """Where a fit is written; its identity covers the parameters and the data."""
@@ -330,7 +373,7 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"solver='fista', or install numba; got solver={self.solver!r}."
             )
         parameters = self.get_params(deep=False)
-        for name in ("checkpoint", "sparse_output"):  # which do not change the result
+        for name in ("checkpoint", "sparse_output", "verbose"):  # which do not change the result
             del parameters[name]
         checkpoint = CheckpointFile(self.checkpoint, identify(parameters, X))
         checkpoint.check()
@@ -389,13 +432,14 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
         X: NDArray[Any],
         n_iter: int,
         rng: np.random.RandomState,
-        *,
         n_done: int,
         checkpoint: CheckpointFile | None,
-    ) -> None:
+        after_batch: Callable[[], bool],
+    ) -> bool:
         """`n_iter` mini-batches, drawn without replacement until all samples have been used.
 
-        The first `n_done` have been learned from before, and are only drawn.
+        The first `n_done` have been learned from before, and are only drawn. Returns whether
+        `after_batch` has ended learning.
         """
         order = np.empty(0, dtype=np.intp)
         size = min(self.batch_size, len(X))
@@ -412,6 +456,9 @@ class OnlineDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 is_last = step + 1 == n_iter
                 if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
                     self._save(checkpoint)
+                if after_batch():
+                    return True
+        return False
 
     def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
         """The same by SPAMS, which wants its samples in memory: of many, some at a time."""

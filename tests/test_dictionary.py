@@ -448,3 +448,43 @@ def test_checkpoint_needs_a_seed_and_a_solver_that_can_stop(digits, tmp_path):
     if "spams" in ENGINES:
         with pytest.raises(ValueError, match="checkpoint needs a solver of our own"):
             learner(checkpoint=tmp_path / "a", solver="spams").fit(X)
+
+
+def test_callbacks_see_mini_batches_and_can_stop(digits):
+    pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9 or newer")
+    X, _ = digits
+    seen = []
+
+    class Recorder:
+        def setup(self, estimator, context):
+            seen.append("setup")
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            if context.task_name == "mini-batch":
+                seen.append(objective(X, fitted_estimator.components_))
+            return len(seen) == stop_after
+
+        def teardown(self, estimator, context):
+            seen.append("teardown")
+
+    stop_after = None
+    model = learner(max_iter=20)
+    model.set_callbacks(Recorder())
+    model.fit(X)
+    assert (seen[0], seen[-1], len(seen)) == ("setup", "teardown", 22)
+    assert seen[-2] < 0.95 * seen[1]
+    np.testing.assert_array_equal(model.components_, learner(max_iter=20).fit(X).components_)
+    seen.clear()
+    stop_after = 6
+    model.fit(X)
+    assert model.n_iter_ == 5
+
+
+def test_verbose_shows_a_bar(digits, capfd):
+    learner(max_iter=5, verbose=1).fit(digits[0])
+    assert "5/5" in capfd.readouterr().err
+    learner(max_iter=5).fit(digits[0])
+    assert capfd.readouterr().err == ""
