@@ -50,8 +50,9 @@ typecheck: $(VENV)/.installed  ## mypy
 docs: $(VENV)/.installed-docs  ## run the gallery, build the documentation in docs/_build/html
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
+# They run in notebooks/: name SKDDL_DATA by an absolute path.
 notebooks: $(VENV)/.installed-notebooks  ## execute the notebooks in place
-	$(RUN) -m jupyter execute --inplace notebooks/*.ipynb
+	OMP_NUM_THREADS=1 $(RUN) -m jupyter execute --inplace notebooks/*.ipynb
 
 bench: $(VENV)/.installed-bench  ## time the solvers and a training step, refresh the tables
 	$(RUN) benchmarks/encode.py
