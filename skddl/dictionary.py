@@ -1,7 +1,6 @@
 """Online dictionary learning, and the initialisation of a dictionary class by class."""
 
 import warnings
-from collections.abc import Callable
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -14,7 +13,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_array, check_random_state, check_X_y, gen_batches
+from sklearn.utils import check_array, check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
@@ -28,26 +27,22 @@ from ._base import (
     unchanged_on_error,
 )
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
-from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
+from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
+from ._first_atoms import auto_lambda1, warn_of_zero_codes
 from ._saving import SavableEstimator
-from .sparse_coding import sparse_encode
-from .sparse_coding._encode import samples_at_a_time
-from .sparse_coding._problem import ElasticNetProblem
-from .sparse_coding._solvers import SOLVERS, get_solver
-from .sparse_coding._spams import spams
+from .sparse_coding._solvers import SOLVERS
 from .training import CheckpointFile, identify
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
-# Samples that are in memory at a time, and coded to find atoms that nothing uses: as many as
-# task-driven learning starts from.
-_MAX_SAMPLES = 60_000
-# Rounds of re-drawing atoms that nothing uses; each is followed by a fifth of the iterations.
-_REDRAW_ROUNDS = 3
 
 
 class OnlineDictionaryLearning(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupportMixin, SavableEstimator
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    DictionaryUpdates,
+    SavableEstimator,
 ):
     """Dictionary learning on a stream of mini-batches.
 
@@ -128,11 +123,6 @@ class OnlineDictionaryLearning(
     True
     """
 
-    components_: NDArray[Any]
-    _problem: ElasticNetProblem
-    _started_with: dict[str, Any]
-    _means: tuple[NDArray[Any], NDArray[Any]]
-
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
@@ -201,7 +191,7 @@ class OnlineDictionaryLearning(
             samples = self._validate(X, reset=True)
             rng = seeded_generator(self)
             checkpoint = self._make_checkpoint(samples)
-            drawn = _draw(samples, rng)
+            drawn = draw_samples(samples, rng)
             self._start(drawn, rng)
             if checkpoint is not None:
                 self._restore(checkpoint)
@@ -215,13 +205,15 @@ class OnlineDictionaryLearning(
             )
             progress = tqdm(total=self.max_iter, initial=self.n_iter_, disable=not self.verbose)
 
-            def after_batch() -> bool:
+            def after_batch(is_last: bool) -> bool:
+                if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
+                    self._save(checkpoint)
                 progress.update()
                 return callbacks.end_epoch()
 
             try:
                 with progress:
-                    self._learn(samples, drawn, rng, checkpoint, after_batch)
+                    self._learn(samples, drawn, rng, after_batch)
             except KeyboardInterrupt:
                 warnings.warn(
                     f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
@@ -251,14 +243,14 @@ class OnlineDictionaryLearning(
             samples = self._validate(X, reset=first)
             if first:
                 rng = check_random_state(self.random_state)
-                self._start(_draw(samples, rng), rng)
+                self._start(draw_samples(samples, rng), rng)
             else:
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
             with threadpool_limits(1, user_api="blas"):
                 for start in range(0, len(samples), self.batch_size):
-                    batch = _as_float(samples[start : start + self.batch_size])
+                    batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)
             never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
             if len(never_used):
@@ -327,32 +319,6 @@ class OnlineDictionaryLearning(
         self._learn(X, X, rng)
         return self
 
-    def _learn(
-        self,
-        X: NDArray[Any],
-        drawn: NDArray[Any],
-        rng: np.random.RandomState,
-        checkpoint: CheckpointFile | None = None,
-        after_batch: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """All of `fit` that comes after the start; `drawn` are samples in memory.
-
-        It ends where `after_batch` returns True.
-        """
-        resumed_at, first = self.n_iter_, 0
-        for round_ in range(_REDRAW_ROUNDS + 1):
-            n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
-            # What precedes the first mini-batch of a round has been done if that has.
-            if round_ and resumed_at <= first and not self._redraw(drawn):
-                break
-            if self._is_of_spams():
-                self._run_spams(X, n_iter, rng)
-            else:
-                n_done = resumed_at - first
-                if self._run(X, n_iter, rng, n_done, checkpoint, after_batch):
-                    break
-            first += n_iter
-
     def _snapshot(self) -> dict[str, Any]:
         """Fitted attributes of a model that stops learning now."""
         return {
@@ -399,168 +365,6 @@ class OnlineDictionaryLearning(
             self.components_ = arrays["components"]
             self._means = arrays["mean of codes"], arrays["mean with samples"]
             self.n_iter_, self.n_redrawn_ = content["n_iter"], content["n_redrawn"]
-
-    def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
-        """Set the first dictionary, and means of nothing."""
-        n_components = X.shape[1] if self.n_components is None else self.n_components
-        if self.init is None:
-            self.components_ = draw_atoms(X, n_components, rng)
-        else:
-            init = check_array(self.init, dtype=X.dtype, input_name="init", copy=True)
-            if init.shape != (n_components, X.shape[1]):
-                raise ValueError(
-                    f"init must have shape {(n_components, X.shape[1])}, got {init.shape}."
-                )
-            self.components_ = init / np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
-        lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
-        self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
-        self._started_with = {
-            name: getattr(self, name) for name in ("n_components", "lambda1", "lambda2", "positive")
-        }
-        self.n_iter_ = 0
-        self.n_redrawn_ = 0
-        self._means = (
-            np.zeros((n_components, n_components), X.dtype),
-            np.zeros((n_components, X.shape[1]), X.dtype),
-        )
-
-    def _is_of_spams(self) -> bool:
-        return get_solver(self.solver, torch.device("cpu")).name == "spams"
-
-    def _run(
-        self,
-        X: NDArray[Any],
-        n_iter: int,
-        rng: np.random.RandomState,
-        n_done: int,
-        checkpoint: CheckpointFile | None,
-        after_batch: Callable[[], bool],
-    ) -> bool:
-        """`n_iter` mini-batches, drawn without replacement until all samples have been used.
-
-        The first `n_done` have been learned from before, and are only drawn. Returns whether
-        `after_batch` has ended learning.
-        """
-        order = np.empty(0, dtype=np.intp)
-        size = min(self.batch_size, len(X))
-        # Threads of numpy's products would wait for work by spinning, and so do those of torch:
-        # taking turns on the same cores, they make each other several times slower.
-        with threadpool_limits(1, user_api="blas"):
-            for step in range(n_iter):
-                if len(order) < size:
-                    order = np.concatenate([order, rng.permutation(len(X))])
-                rows, order = order[:size], order[size:]
-                if step < n_done:
-                    continue
-                self._update(_as_float(X[rows]))
-                is_last = step + 1 == n_iter
-                if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
-                    self._save(checkpoint)
-                if after_batch():
-                    return True
-        return False
-
-    def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
-        """The same by SPAMS, which wants its samples in memory: of many, some at a time."""
-        size = int(min(self.batch_size, len(X)))  # SPAMS refuses the numbers of numpy
-        in_memory = max(size, _MAX_SAMPLES)
-        at_a_time = n_iter if len(X) <= in_memory else in_memory // size
-        means = None
-        for first in range(0, n_iter, at_a_time):
-            # SPAMS visits the samples in one order, over and over.
-            rows = rng.permutation(len(X))
-            if len(X) > in_memory:
-                rows = np.sort(rows[:in_memory])  # read from front to back
-            n_steps = int(min(at_a_time, n_iter - first))
-            dictionary, means = spams.trainDL(
-                _as_float(X[rows]).T,
-                D=np.asfortranarray(self.components_.T),
-                model=means,
-                return_model=True,
-                lambda1=self._problem.lambda1,
-                lambda2=self._problem.lambda2,
-                posAlpha=self._problem.positive,
-                mode=2,
-                iter=n_steps,
-                batchsize=size,
-                numThreads=torch.get_num_threads(),
-                # Its cleaning re-draws atoms too, in a way that cannot be counted.
-                clean=False,
-                verbose=False,
-            )
-            self.n_iter_ += n_steps
-            self.components_ = np.ascontiguousarray(dictionary.T)
-
-    def _update(self, X: NDArray[Any]) -> None:
-        """Algorithm 1 of [1]: add a mini-batch to the means, and update the atoms."""
-        codes = self._encode(X)
-        self.n_iter_ += 1
-        # Weights that grow linearly with time let the codes of early dictionaries fade.
-        weight = 2 / (self.n_iter_ + 1)
-        gram, cross = self._means
-        gram += weight * (codes.T @ codes / len(X) - gram)
-        cross += weight * (codes.T @ X / len(X) - cross)
-        # Algorithm 2 of [1]: each atom in turn is minimised over exactly.
-        used = np.diag(gram) > np.finfo(gram.dtype).eps * np.trace(gram)
-        for j in np.flatnonzero(used):
-            atom = self.components_[j] + (cross[j] - gram[j] @ self.components_) / gram[j, j]
-            self.components_[j] = atom / max(1, np.linalg.norm(atom))
-
-    def _redraw(self, X: NDArray[Any]) -> int:
-        """Replace atoms that code no sample; how many there were.
-
-        The means are set anew on the way, to those of all samples under the present dictionary.
-        """
-        n_atoms = len(self.components_)
-        gram, cross = np.zeros((n_atoms, n_atoms), X.dtype), np.zeros_like(self.components_)
-        used, error = np.zeros(n_atoms, dtype=bool), np.empty(len(X), X.dtype)
-        for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
-            codes = self._encode(X[part])
-            gram += codes.T @ codes / len(X)
-            cross += codes.T @ X[part] / len(X)
-            used |= codes.any(axis=0)
-            error[part] = self._error(X[part], codes)
-        self._means = gram, cross
-        return self._replace(np.flatnonzero(~used), X, error)
-
-    def _error(self, X: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-        return np.linalg.norm(X - codes @ self.components_, axis=1)
-
-    def _replace(self, unused: NDArray[np.intp], X: NDArray[Any], error: NDArray[Any]) -> int:
-        """Replace atoms by the samples coded worst, which have the largest errors; how many."""
-        worst = np.argsort(-error, kind="stable")[: len(unused)]
-        worst = worst[error[worst] > 0]
-        unused = unused[: len(worst)]
-        self.components_[unused] = X[worst] / np.linalg.norm(X[worst], axis=1, keepdims=True)
-        self.n_redrawn_ += len(unused)
-        return len(unused)
-
-    def _encode(self, X: NDArray[Any], *, sparse_output: bool = False) -> Any:
-        return sparse_encode(
-            X,
-            self.components_.astype(_float_type(X), copy=False),
-            lambda1=self._problem.lambda1,
-            lambda2=self._problem.lambda2,
-            positive=self._problem.positive,
-            solver=self.solver,
-            sparse_output=sparse_output,
-        )
-
-
-def _float_type(X: NDArray[Any]) -> type[np.floating]:
-    """In which type samples are coded."""
-    return np.float32 if X.dtype == np.float32 else np.float64
-
-
-def _as_float(X: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(X, dtype=_float_type(X))
-
-
-def _draw(X: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
-    """All samples, or as many as are to be in memory at a time."""
-    if len(X) > _MAX_SAMPLES:
-        X = X[np.sort(rng.choice(len(X), _MAX_SAMPLES, replace=False))]
-    return _as_float(X)
 
 
 def class_dictionary(

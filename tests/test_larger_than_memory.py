@@ -16,7 +16,7 @@ from skddl import (
     OnlineDictionaryLearning,
     TaskDrivenDictionaryClassifier,
     TaskDrivenDictionaryRegressor,
-    dictionary,
+    _dictionary_updates,
 )
 from skddl.sparse_coding import sparse_encode
 
@@ -92,7 +92,7 @@ def learn_and_predict(X, model):
 
 
 def learn_dictionary_from_few(X, model):
-    dictionary._MAX_SAMPLES = 500  # its value is more than the small files hold
+    _dictionary_updates._MAX_SAMPLES = 500  # its value is more than the small files hold
     learn_dictionary(X, model)
 
 

@@ -1,44 +1,17 @@
-"""Tests of skddl.dictionary."""
+"""Online dictionary learning."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from sklearn.datasets import load_digits
 from sklearn.decomposition import MiniBatchDictionaryLearning
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl import OnlineDictionaryLearning, SampleNormalizer, dictionary
+from skddl import OnlineDictionaryLearning, _dictionary_updates
 from skddl._first_atoms import auto_lambda1, draw_atoms
-from skddl.dictionary import class_dictionary
-from skddl.sparse_coding import _spams, sparse_encode
+from skddl.sparse_coding import _spams
 
-spams = _spams.spams
-ENGINES = ["active-set", "fista"] if spams is None else ["active-set", "spams", "fista"]
-LAMBDA1 = 0.15
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return SampleNormalizer().fit_transform(X[:600]), y[:600]
-
-
-def objective(X, dictionary, lambda1=LAMBDA1):
-    """Mean of paper 1, Eq. (3), at the optimal codes."""
-    codes = sparse_encode(X, dictionary, lambda1=lambda1)
-    return (0.5 * ((X - codes @ dictionary) ** 2).sum(1) + lambda1 * np.abs(codes).sum(1)).mean()
-
-
-def learner(**parameters):
-    defaults = {
-        "n_components": 40,
-        "lambda1": LAMBDA1,
-        "max_iter": 100,
-        "batch_size": 100,
-        "random_state": 0,
-    }
-    return OnlineDictionaryLearning(**(defaults | parameters))
+from .data import ENGINES, LAMBDA1, learner, objective, spams
 
 
 @pytest.mark.skipif(spams is None, reason="needs SPAMS")
@@ -53,7 +26,7 @@ def test_all_engines_reach_the_same_objective(digits):
 def test_objective_is_as_good_where_samples_do_not_fit_into_memory(digits, solver, monkeypatch):
     X, _ = digits
     expected = objective(X, learner(solver=solver).fit(X).components_)
-    monkeypatch.setattr(dictionary, "_MAX_SAMPLES", 200)  # two mini-batches
+    monkeypatch.setattr(_dictionary_updates, "_MAX_SAMPLES", 200)  # two mini-batches
     model = learner(solver=solver).fit(X)
     assert model.n_iter_ >= 100
     assert objective(X, model.components_) == pytest.approx(expected, rel=0.02)
@@ -265,26 +238,6 @@ def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one(digits
     assert 0.5 < useful <= 1.001  # the atoms are unit-norm samples
 
 
-def test_blocks_are_in_the_order_of_the_classes(digits):
-    X, y = digits
-    dictionary, n_redrawn = class_dictionary(X, y, n_components=25, lambda1=0.1, random_state=0)
-    assert dictionary.shape == (25, 64)
-    assert n_redrawn == 0
-    blocks = np.split(dictionary, np.cumsum([3] * 5 + [2] * 4))
-    for label in range(10):
-        # A class is coded best by the block that was learned from it.
-        objectives = [objective(X[y == label], block, 0.1) for block in blocks]
-        assert np.argmin(objectives) == label
-
-
-def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
-    X, y = digits
-    chosen = np.flatnonzero((y == 3) | (y == 7))
-    chosen = np.concatenate([chosen[y[chosen] == 3][:12], chosen[y[chosen] == 7][:50]])
-    dictionary, _ = class_dictionary(X[chosen], y[chosen], random_state=0)
-    assert dictionary.shape == (12 + 40, 64)
-
-
 @pytest.mark.parametrize("solver", ENGINES)
 def test_scalars_of_numpy_are_taken(digits, solver):
     X = digits[0]
@@ -323,25 +276,6 @@ def test_partial_fit_draws_again_what_was_never_used(digits):
     assert (model.transform(X)[:, 37:] != 0).any(axis=0).all()
 
 
-def test_interrupted_fit_keeps_the_dictionary_so_far(digits, monkeypatch):
-    X = digits[0]
-    update = OnlineDictionaryLearning._update
-
-    def interrupting(self, batch):
-        if self.n_iter_ == 7:
-            raise KeyboardInterrupt
-        update(self, batch)
-
-    monkeypatch.setattr(OnlineDictionaryLearning, "_update", interrupting)
-    with pytest.warns(UserWarning, match="interrupted after 7 mini-batches"):
-        model = learner(solver="fista").fit(X)
-    monkeypatch.undo()
-    assert model.n_iter_ == 7
-    start = learner(solver="fista", max_iter=1).fit(X)
-    assert np.abs(model.components_ - start.components_).max() > 0.1
-    assert model.transform(X).any()
-
-
 def test_tensors_are_taken_as_arrays(digits):
     X = digits[0][:200]
     expected = OnlineDictionaryLearning(10, max_iter=5, random_state=0).fit(X)
@@ -351,140 +285,12 @@ def test_tensors_are_taken_as_arrays(digits):
     np.testing.assert_array_equal(model.transform(tensor), expected.transform(X))
 
 
-def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):
-    X, y = digits
-    dictionary, _ = class_dictionary(X, y, n_components=4, lambda1=0.1, random_state=0)
-    reference = OnlineDictionaryLearning(4, lambda1=0.1, max_iter=100, random_state=0).fit(X)
-    np.testing.assert_array_equal(dictionary, reference.components_)
-
-
 def test_threads_of_torch_are_left_alone(digits):
     n_threads = torch.get_num_threads()
     learner(max_iter=2).fit(digits[0])
     assert torch.get_num_threads() == n_threads
 
 
-@pytest.mark.parametrize(
-    ("labels", "parameters", "message"),
-    [
-        ([np.nan] * 100, {}, "NaN"),
-        ([0, 1], {}, "inconsistent numbers of samples"),
-        ([0] * 50 + [1] * 50, {"n_components": 0}, "n_components must be None or at least 1"),
-    ],
-)
-def test_class_dictionary_refuses_bad_input(digits, labels, parameters, message):
-    with pytest.raises(ValueError, match=message):
-        class_dictionary(digits[0][:100], labels, **parameters)
-
-
 def test_samples_whose_squares_overflow(digits):
     with pytest.raises(ValueError, match=r"beyond float64: scale the samples"):
         OnlineDictionaryLearning(9).fit(1e300 * digits[0].astype(np.float64))
-
-
-class Killed(BaseException):
-    """As SIGKILL: nothing is tidied up."""
-
-
-@pytest.mark.parametrize(
-    "killed_at",
-    [
-        150,  # in the first round
-        255,  # in the second, after atoms have been replaced
-        299,  # before its end
-    ],
-)
-def test_killed_fit_goes_on_to_the_same_dictionary(digits, tmp_path, monkeypatch, killed_at):
-    X = np.concatenate([digits[0][:50], digits[0]])  # batches that do not divide the samples
-    init = np.random.default_rng(0).standard_normal((90, 64))
-    parameters = {"n_components": 90, "init": init, "max_iter": 250, "batch_size": 32}
-    reference = learner(**parameters).fit(X)
-    assert reference.n_iter_ >= 300  # there were atoms to replace
-    parameters["checkpoint"] = tmp_path / "fit.checkpoint"
-    update = OnlineDictionaryLearning._update
-    started_at = []
-
-    def update_until_killed(self, batch):
-        started_at.append(self.n_iter_)
-        if self.n_iter_ == killed_at:
-            raise Killed
-        update(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(OnlineDictionaryLearning, "_update", update_until_killed)
-        # As if each mini-batch took a minute.
-        patch.setattr("skddl.training._checkpoint._SECONDS_BETWEEN", -1.0)
-        with pytest.raises(Killed):
-            learner(**parameters).fit(X)
-        started_at.clear()
-        with pytest.raises(Killed):
-            learner(**parameters).fit(X)
-        assert started_at == [killed_at]  # it went on from there
-    for _ in range(2):  # and from the end
-        resumed = learner(**parameters).fit(X)
-        np.testing.assert_array_equal(resumed.components_, reference.components_)
-        assert (resumed.n_iter_, resumed.n_redrawn_) == (reference.n_iter_, reference.n_redrawn_)
-    np.testing.assert_array_equal(
-        resumed.partial_fit(X).components_, reference.partial_fit(X).components_
-    )
-
-
-def test_checkpoint_of_another_fit_is_refused(digits, tmp_path):
-    X, _ = digits
-    path = tmp_path / "fit.checkpoint"
-    learner(checkpoint=path, max_iter=5).fit(X)
-    for other, samples in (({"max_iter": 6}, X), ({"lambda1": 0.2}, X), ({}, X[:500])):
-        with pytest.raises(ValueError, match="belongs to a fit with other parameters"):
-            learner(**{"checkpoint": path, "max_iter": 5, **other}).fit(samples)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="not a checkpoint of skddl"):
-        learner(checkpoint=path, max_iter=5).fit(X)
-
-
-def test_checkpoint_needs_a_seed_and_a_solver_that_can_stop(digits, tmp_path):
-    X, _ = digits
-    with pytest.raises(ValueError, match="random_state to be an int"):
-        learner(checkpoint=tmp_path / "a", random_state=None).fit(X)
-    if "spams" in ENGINES:
-        with pytest.raises(ValueError, match="checkpoint needs a solver of our own"):
-            learner(checkpoint=tmp_path / "a", solver="spams").fit(X)
-
-
-def test_callbacks_see_mini_batches_and_can_stop(digits):
-    pytest.importorskip("sklearn.callback", reason="needs scikit-learn 1.9 or newer")
-    X, _ = digits
-    seen = []
-
-    class Recorder:
-        def setup(self, estimator, context):
-            seen.append("setup")
-
-        def on_fit_task_begin(self, estimator, context):
-            pass
-
-        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-            if context.task_name == "mini-batch":
-                seen.append(objective(X, fitted_estimator.components_))
-            return len(seen) == stop_after
-
-        def teardown(self, estimator, context):
-            seen.append("teardown")
-
-    stop_after = None
-    model = learner(max_iter=20)
-    model.set_callbacks(Recorder())
-    model.fit(X)
-    assert (seen[0], seen[-1], len(seen)) == ("setup", "teardown", 22)
-    assert seen[-2] < 0.95 * seen[1]
-    np.testing.assert_array_equal(model.components_, learner(max_iter=20).fit(X).components_)
-    seen.clear()
-    stop_after = 6
-    model.fit(X)
-    assert model.n_iter_ == 5
-
-
-def test_verbose_shows_a_bar(digits, capfd):
-    learner(max_iter=5, verbose=1).fit(digits[0])
-    assert "5/5" in capfd.readouterr().err
-    learner(max_iter=5).fit(digits[0])
-    assert capfd.readouterr().err == ""
