@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skddl import DeepDictionaryClassifier, TaskDrivenDictionaryClassifier
+from skddl.training import _checkpoint
 from tests.data import assert_same_model
 
 X, y = load_digits(return_X_y=True)
@@ -145,12 +146,13 @@ def test_pickled_it_predicts_the_same():
 
 @pytest.mark.parametrize("layers", [{"n_components": (10, 12)}, PATCHES])
 def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, layers):
-    parameters = layers | {"max_iter": 120, "checkpoint": tmp_path / "fit", "batch_size": 20}
+    monkeypatch.setattr(_checkpoint, "_STEPS_BETWEEN", 10)
+    parameters = layers | {"max_iter": 15, "checkpoint": tmp_path / "fit", "batch_size": 20}
     reference = quick(**parameters | {"checkpoint": None}).fit(X, y)
     compute_loss = DeepDictionaryClassifier._compute_loss
 
     def kill(model, batch):
-        if model.n_iter_ == 110:
+        if model.n_iter_ == 11:
             raise RuntimeError("killed")
         return compute_loss(model, batch)
 

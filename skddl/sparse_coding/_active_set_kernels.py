@@ -29,7 +29,11 @@ _MAX_NEWTON, _MAX_FINAL = 6, 20
 FAILED, NO_ROOM = -1, -2
 
 
-jit = njit(fastmath=FASTMATH, error_model="numpy")
+# All ends in the code of a loop. Functions that stay apart are found by name: which of several
+# copies a loop calls, and with it last digits, would depend on whether it was compiled by this
+# process or came from the cache. By LLVM, or by numba where there is one place that calls.
+jit = njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)
+jit_once = njit(fastmath=FASTMATH, error_model="numpy", inline="always")
 
 
 @jit
@@ -214,7 +218,7 @@ def _exchange(factor, support, sign, code, work, size, gram):
     return leaves
 
 
-@jit
+@jit_once
 def solve_sample(
     x, correlations, dictionary, gram, lambda1, lambda2, positive, atom_norm, max_rounds,
     start, n_start, support, slots, factor, correlation, remainder,

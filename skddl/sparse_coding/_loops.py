@@ -23,6 +23,7 @@ from ._active_set_kernels import (
     NO_ROOM,
     correlate,
     jit,
+    jit_once,
     solve_lower,
     solve_sample,
     solve_upper,
@@ -67,7 +68,7 @@ def _aligned(size, dtype):
     return values[skip : skip + size]
 
 
-@jit
+@jit_once
 def _pack(job, dictionary, packed):
     """Atoms by columns, a line of the cache for as many atoms, zeros after the last of them."""
     n_components, n_features = dictionary.shape
@@ -107,7 +108,7 @@ def _form_rows(dictionary, columns, top, left, right, tile, gram):
         row[0], row[1], row[2], row[3] = v0[j], v1[j], v2[j], v3[j]
 
 
-@jit
+@jit_once
 def _form_gram(job, dictionary, packed, gram):
     """The Gram matrix, block by block of columns, of which only one half is computed.
 
@@ -133,7 +134,7 @@ def _form_gram(job, dictionary, packed, gram):
             _form_rows(dictionary, packed[block], top, left, right, tile, gram)
 
 
-@jit
+@jit_once
 def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
     """Codes of the samples that this thread takes."""
     n_samples, n_features, n_components = job.n_samples, job.n_features, job.n_components
@@ -218,7 +219,7 @@ def _encode(job, X, dictionary, packed, gram, init, codes, remainders):
             remainders[i] = remainder
 
 
-@jit
+@jit_once
 def _differentiate(job, dictionary, grad_codes, beta, grad_X):
     """Per sample, beta of Algorithm 1 of paper 1 in slots, and Eq. (12), ``dl/dx = D beta``."""
     n_samples = job.n_samples
@@ -248,7 +249,7 @@ def _differentiate(job, dictionary, grad_codes, beta, grad_X):
             subtract_rows(grad_X[i], dictionary, atoms, work, size)
 
 
-@jit
+@jit_once
 def _accumulate(job, codes, remainders, beta, grad_X, grad_dictionary):
     """Algorithm 1, last line: ``-D beta a' + (x - D a) beta'``, by columns, summed over samples."""
     n_samples, n_features = job.n_samples, job.n_features

@@ -12,6 +12,7 @@ from torch import nn
 from skddl import ConvNetClassifier, DeTraMeClassifier
 from skddl._base import deterministic_convolutions
 from skddl.nn import QMetricReLU
+from skddl.training import _checkpoint
 from tests.data import assert_same_model, model_state, small_digits
 
 from .data import KINDS, SHAPE, quick, quick_twin
@@ -26,18 +27,24 @@ def kind(request):
 
 
 @pytest.mark.parametrize("estimator", [DeTraMeClassifier, ConvNetClassifier])
-def test_default_parameters_classify_raw_digits(estimator):
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        pytest.param(
+            {"architecture": "plain-3", "image_shape": SHAPE, "width": 0.2, "max_epochs": 30},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_default_parameters_classify_raw_digits(estimator, parameters):
     """A third held out, as in examples/demo.py; an RBF SVM reaches 0.99 there."""
     samples, labels = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
         samples, labels, test_size=1 / 3, random_state=0
     )
-    model = estimator(random_state=0).fit(X_train, y_train)
+    model = estimator(random_state=0, **parameters).fit(X_train, y_train)
     assert model.score(X_test, y_test) >= 0.96
-    images = estimator(
-        architecture="plain-3", image_shape=SHAPE, width=0.2, max_epochs=30, random_state=0
-    ).fit(X_train, y_train)
-    assert images.score(X_test, y_test) >= 0.96
 
 
 def test_steps_are_those_of_algorithm_1_with_momentum():
@@ -362,6 +369,7 @@ def test_callbacks_see_the_epochs_and_may_stop(estimator):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, early_stopping):
     """With momentum, batch norms, dropout and augmentation."""
+    monkeypatch.setattr(_checkpoint, "_STEPS_BETWEEN", 10)
 
     class Killed(BaseException):
         pass
@@ -381,7 +389,7 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, early_stopp
 
     parameters = {
         "estimator": Dying,
-        "max_epochs": 50,
+        "max_epochs": 6,
         "dropout": 0.2,
         "augment": "shift-flip",
         "early_stopping": early_stopping,
@@ -389,11 +397,11 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, early_stopp
     }
     reference = quick("plain", **parameters).fit(X, y)
     parameters["checkpoint"] = tmp_path / "fit.checkpoint"
-    for die_at in (110, 160):
+    for die_at in (11, 16):
         monkeypatch.setattr(Dying, "die_at", die_at)
         with pytest.raises(Killed):
             quick("plain", **parameters).fit(X, y)
-    monkeypatch.setattr(Dying, "die_at", 90)  # if it started anew, it would be killed again
+    monkeypatch.setattr(Dying, "die_at", 9)  # if it started anew, it would be killed again
     resumed = quick("plain", **parameters).fit(X, y)
     assert_same_model(resumed, reference)
     assert resumed.history_ == reference.history_

@@ -1,6 +1,9 @@
 """Tests of solver="active-set": what only it promises, and what it shares with the gradient."""
 
 import ctypes
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -275,3 +278,25 @@ def test_memory_for_fewer_atoms_than_a_code_has_is_a_start_all_the_same():
         problem, X, dictionary, solver="active-set", init=memory, differentiable=True
     ).codes
     assert torch.equal(again, codes)
+
+
+@pytest.mark.slow
+def test_loops_from_the_cache_are_those_compiled_by_the_process(tmp_path):
+    """The first fit in a new installation and all later ones agree to the last digit."""
+    program = """
+import hashlib
+import torch
+from skddl.nn import SparseCode
+torch.manual_seed(0)
+code = SparseCode(40, 60, lambda1=0.1)
+code(torch.randn(50, 40)).square().sum().backward()
+print(hashlib.md5(code.dictionary.grad.numpy().tobytes()).hexdigest())
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, cached = (
+        subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert compiled == cached

@@ -43,12 +43,24 @@ on_each_device = pytest.mark.parametrize(
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that it starts")
-def test_kernels_interpreted():
+@pytest.mark.parametrize(
+    "tests",
+    [
+        # Of those that go through all problems, one problem: the interpreter takes its time.
+        "rank_deficient or not (is_optimal or equal_those or systems_on)",
+        pytest.param("test", marks=pytest.mark.slow),
+    ],
+)
+def test_kernels_interpreted(tests):
     environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     environment["TRITON_INTERPRET"] = "1"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     result = subprocess.run(
-        [*command, __file__], env=environment, capture_output=True, text=True, check=False
+        [*command, "-k", tests, __file__],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

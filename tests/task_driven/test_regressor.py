@@ -168,6 +168,7 @@ class RandomMeasurements(nn.Module):
         return x @ self.weight.T
 
 
+@pytest.mark.slow
 def test_learned_measurements_beat_random_ones_at_reconstructing_patches():
     """Compressed sensing: signals of 64 pixels from the codes of 16 linear measurements."""
     pytest.importorskip("PIL")
