@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
@@ -108,6 +108,15 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
                 f"{shape[1]} features."
             )
         return image_shape
+
+    def _empty_module(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
+    ) -> nn.Module:
+        """A module for samples of `input_shape` whose state has `shapes`, of any values.
+
+        `lambda1` has the weights of its codes, one after the other.
+        """
+        raise NotImplementedError
 
     @property
     def _given_image_shape(self) -> Any:

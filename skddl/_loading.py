@@ -11,7 +11,8 @@ from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
 from .task_driven import TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
 
-_CLASSES = {
+# That may be saved.
+CLASSES = {
     estimator.__name__: estimator
     for estimator in (
         ConvNetClassifier,
@@ -60,4 +61,4 @@ def load(path: str | os.PathLike[str]) -> Any:
     ...     skddl.load(f"{folder}/dictionary.skddl").components_.shape
     (10, 64)
     """
-    return load_model(path, _CLASSES)
+    return load_model(path, CLASSES)

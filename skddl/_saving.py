@@ -29,12 +29,13 @@ from .training import (
 _KIND = "model"
 # What values that are not as they should be may lead to.
 _WRONG_VALUES = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
-# Fitted attributes, all that belongs to a model. Those of torch-backed estimators that are not
-# plain data are `module_` and `_training`.
+_CONTAINERS = None, "default", "pandas", "polars"
+# Fitted attributes that may be in a file. What torch-backed estimators have beside, `module_` and
+# `_training`, is no plain data.
 _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "n_features_in_": lambda v: _is_count(v) and v > 0,
     "feature_names_in_": lambda v: _is_vector(v, "O") and all(isinstance(n, str) for n in v),
-    "classes_": lambda v: _is_vector(v, "biufUSO") and len(v) > 1,
+    "classes_": lambda v: _is_vector(v, "biufUO") and len(v) > 1 and _increases(v),
     "components_": lambda v: _is_array(v, 2),
     "n_iter_": lambda v: _is_count(v),
     "n_redrawn_": lambda v: _is_count(v),
@@ -42,16 +43,23 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "_divisor": lambda v: v in (1.0, 255.0),
     "_started_with": lambda v: isinstance(v, dict),
     "_target_mean": lambda v: _is_array(v, 1),
-    "_target_scale": lambda v: _is_array(v, 1),
+    "_target_scale": lambda v: _is_array(v, 1) and bool((v > 0).all()),
     "_target_is_vector": lambda v: isinstance(v, bool),
     "_means": lambda v: isinstance(v, tuple) and len(v) == 2 and all(_is_array(m, 2) for m in v),
     "_problem": lambda v: isinstance(v, ElasticNetProblem),
-    "_sklearn_output_config": lambda v: isinstance(v, dict),
+    "_sklearn_output_config": lambda v: v in [{"transform": name} for name in _CONTAINERS],
 }
+# Those that not every model of its class has.
+_OPTIONAL = "feature_names_in_", "_sklearn_output_config"
 
 
 class SavableEstimator(BaseEstimator):
     """What estimators have that can be saved."""
+
+    @property
+    def _saved(self) -> tuple[str, ...]:
+        """Names of what a fit leaves as plain data."""
+        return ("n_features_in_",)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file, for :func:`skddl.load`.
@@ -71,7 +79,12 @@ class SavableEstimator(BaseEstimator):
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If a parameter cannot be written without code, such as a function or a module.
+            If a parameter cannot be written without code, such as a function or a module, or the
+            estimator is of a class of your own.
+        ValueError
+            If a parameter that was set after the fit is not valid.
+        FileNotFoundError
+            If the folder does not exist.
 
         Examples
         --------
@@ -86,16 +99,19 @@ class SavableEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
+        self._validate_params()
+        from ._loading import CLASSES
+
         folder = Path(path).absolute().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"The folder of {str(path)!r} does not exist.")
-        packer = _Packer()
+        packer = _Packer(CLASSES)
         content: dict[str, Any] = {
             "estimator": packer.pack(self, ""),
             "attributes": {
                 name: packer.pack(value, name)
                 for name, value in vars(self).items()
-                if name in _ATTRIBUTES
+                if name in (*self._saved, *_OPTIONAL)
             },
         }
         if (module := getattr(self, "module_", None)) is not None:
@@ -104,15 +120,6 @@ class SavableEstimator(BaseEstimator):
             packer.tensors |= moments
             content["lambda1"] = _weights_of(module)
         write_archive(path, _KIND, packer.tensors, content)
-
-    def _empty_module(
-        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
-    ) -> nn.Module:
-        """A module for samples of `input_shape` whose state has `shapes`, of any values.
-
-        `lambda1` has the weights of its codes, one after the other.
-        """
-        raise NotImplementedError
 
 
 def load_model(path: str | os.PathLike[str], classes: Mapping[str, type]) -> Any:
@@ -125,17 +132,34 @@ def load_model(path: str | os.PathLike[str], classes: Mapping[str, type]) -> Any
             raise TypeError("it holds no estimator")
         estimator._validate_params()
         attributes = {name: unpacker.unpack(v) for name, v in content["attributes"].items()}
-        for name, value in attributes.items():
-            if name not in _ATTRIBUTES or not _ATTRIBUTES[name](value):
-                raise ValueError(f"the attribute {name!r} is not valid")
-        if "training" in content:
+        _check(estimator, attributes)
+        if hasattr(estimator, "_empty_module"):
+            state = with_prefix(tensors, "module.")
             attributes["_training"] = unpack_state(tensors, content["training"])
-            attributes["module_"] = _module(
-                estimator, attributes, with_prefix(tensors, "module."), content["lambda1"]
-            )
+            attributes["module_"] = _module(estimator, attributes, state, content["lambda1"])
         vars(estimator).update(attributes)
-        check_is_fitted(estimator)
+        if hasattr(estimator, "_empty_module"):
+            estimator._training.moments.restore(estimator._make_optimizer())  # or raise
     return estimator
+
+
+def _check(estimator: Any, attributes: dict[str, Any]) -> None:
+    """Raise ValueError unless these are the attributes of a model of that class."""
+    if attributes.keys() - set(_OPTIONAL) != set(estimator._saved):
+        raise ValueError(f"it has the attributes {list(attributes)}")
+    for name, value in attributes.items():
+        if not _ATTRIBUTES[name](value):
+            raise ValueError(f"the attribute {name!r} is not valid")
+    n_features = attributes["n_features_in_"]
+    if len(attributes.get("feature_names_in_", range(n_features))) != n_features:
+        raise ValueError("there is not one name for each feature")
+    if not attributes.get("_started_with", {}).keys() <= estimator.get_params(deep=False).keys():
+        raise ValueError("it started with parameters that there are not")
+    if "components_" in attributes:
+        atoms = attributes["components_"]
+        shapes = [array.shape for array in (atoms, *attributes["_means"])]
+        if shapes != [(len(atoms), n_features), (len(atoms),) * 2, (len(atoms), n_features)]:
+            raise ValueError(f"components_ and their means have the shapes {shapes}")
 
 
 def _module(
@@ -160,8 +184,11 @@ def _module(
         raise ValueError("its weights are not those of a model with its parameters")
     if not all(bool(value.isfinite().all()) for value in state.values()):
         raise ValueError("its weights are not finite")
-    if len(attributes.get("classes_", ())) not in (0, len(state["classifier.weight"])):
-        raise ValueError("there is not one output for each class")
+    for name in ("classes_", "_target_mean", "_target_scale"):
+        if name in attributes and len(attributes[name]) != len(state["classifier.weight"]):
+            raise ValueError(f"there is not one output for each of {name}")
+    if attributes.get("_target_is_vector") and len(state["classifier.weight"]) != 1:
+        raise ValueError("there are several outputs for one target")
     if _weights_of(module) != lambda1:
         raise ValueError("lambda1 is not given for each layer of codes")
     module = module.to_empty(device="cpu")  # keeps how tensors are laid out
@@ -186,8 +213,9 @@ def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
 class _Packer:
     """Makes plain data of values; arrays go into `tensors`, which the data name."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Mapping[str, type]) -> None:
         self.tensors: dict[str, Tensor] = {}
+        self.classes = classes
 
     def pack(self, value: Any, name: str) -> Any:
         """`value`, of the parameter or attribute `name`, as JSON can hold it."""
@@ -216,20 +244,29 @@ class _Packer:
         if isinstance(value, ElasticNetProblem):
             return {"problem": vars(value)}
         if isinstance(value, np.ndarray):
-            if value.dtype.kind == "f":
+            if value.dtype.kind == "f" or (value.dtype.kind in "biu" and value.ndim != 1):
                 self.tensors[f"array.{name}"] = torch.from_numpy(np.ascontiguousarray(value))
                 return {"tensor": f"array.{name}"}
-            if value.dtype.kind in "biuSUO" and value.ndim == 1:
+            if value.dtype.kind in "biuUO" and value.ndim == 1:
                 # Labels, of any kind: numpy's strings and numbers become Python's.
                 items = [inside(item, i) for i, item in enumerate(value.tolist())]
-                return {"array": items, "dtype": value.dtype.str}
+                # The width of strings is that of the longest.
+                text = "U" if value.dtype.kind == "U" else value.dtype.str
+                return {"array": items, "dtype": text}
         if isinstance(value, SavableEstimator):
+            if type(value) not in self.classes.values():
+                raise TypeError(
+                    f"A {type(value).__name__} cannot be saved in a file that holds no code, since "
+                    "its class is not of skddl: save the model with joblib or pickle instead, for "
+                    "people who trust you."
+                )
             prefix = f"{name}__" if name else ""
             return {
                 "class": type(value).__name__,
                 "parameters": {
                     key: self.pack(parameter, prefix + key)
                     for key, parameter in value.get_params(deep=False).items()
+                    if key != "checkpoint"  # a path that means nothing elsewhere
                 },
             }
         raise TypeError(
@@ -265,13 +302,18 @@ class _Unpacker:
             case {"tensor": name}:
                 return self.tensors[name].numpy()
             case {"array": items, "dtype": dtype}:
-                return self._vector(items, np.dtype(dtype))
+                return self._vector(items, dtype)
             case {"class": name, "parameters": parameters}:
                 values = {key: self.unpack(value) for key, value in parameters.items()}
                 return self.classes[name](**values)
         raise ValueError("it holds a value of an unknown kind")
 
-    def _vector(self, items: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def _vector(self, items: list[Any], text: str) -> NDArray[Any]:
+        dtype = np.dtype(text)
+        if dtype.itemsize > 8:  # so far, strings have no width
+            raise ValueError(f"an array of the type {text}")
+        if dtype.kind == "U":
+            return np.array([str(item) for item in items])
         array = np.empty(len(items), dtype=dtype)
         array[:] = [self.unpack(item) for item in items]
         return array
@@ -293,3 +335,9 @@ def _is_array(value: Any, n_dimensions: int) -> bool:
 
 def _is_vector(value: Any, kinds: str) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in kinds
+
+
+def _increases(labels: NDArray[Any]) -> bool:
+    """Whether these are scalars in increasing order, without repetitions."""
+    scalars = all(isinstance(label, bool | int | float | str) for label in labels.tolist())
+    return scalars and bool((labels[1:] > labels[:-1]).all())

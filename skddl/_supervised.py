@@ -197,6 +197,11 @@ class SupervisedEstimator(TorchEstimator):
         )
 
     @property
+    def _saved(self) -> tuple[str, ...]:
+        own = ("_image_shape", "_divisor", "_started_with")
+        return (*super()._saved, *own, *self._known_of_targets)
+
+    @property
     def n_iter_(self) -> int:
         """Number of iterations taken."""
         return self._training.iteration

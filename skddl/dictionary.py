@@ -295,6 +295,11 @@ class OnlineDictionaryLearning(
         return codes @ self.components_
 
     @property
+    def _saved(self) -> tuple[str, ...]:
+        own = ("components_", "n_iter_", "n_redrawn_", "_problem", "_started_with", "_means")
+        return (*super()._saved, *own)
+
+    @property
     def lambda1_(self) -> float:
         """The weight of the l1 norm that is used."""
         return self._problem.lambda1

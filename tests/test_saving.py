@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -170,11 +171,19 @@ def test_values_of_numpy_in_parameters_become_those_of_python(path):
     assert (loaded.n_components, loaded.lambda1, loaded.positive) == (7, 0.25, True)
 
 
-def test_device_and_checkpoint_are_written_as_text(path, tmp_path):
+def test_device_is_written_as_text_and_checkpoint_is_not_written(path, tmp_path):
     parameters = {"device": torch.device("cpu"), "checkpoint": tmp_path / "checkpoint"}
     TaskDrivenDictionaryClassifier(**TDDL, **parameters).fit(X, y).save(path)
     loaded = skddl.load(path)
-    assert (loaded.device, loaded.checkpoint) == ("cpu", str(tmp_path / "checkpoint"))
+    assert (loaded.device, loaded.checkpoint) == ("cpu", None)
+
+
+def test_whole_numbers_to_start_from_are_kept(path):
+    init = np.arange(128).reshape(2, 64)
+    OnlineDictionaryLearning(2, init=init, max_iter=3).fit(X).save(path)
+    loaded = skddl.load(path)
+    np.testing.assert_array_equal(loaded.init, init)
+    assert loaded.init.dtype == init.dtype
 
 
 def flat(shape):
@@ -199,6 +208,30 @@ def test_what_needs_code_is_refused_by_name(model, named, path):
     with pytest.raises(TypeError, match=rf"^{named}.*cannot be saved.*joblib or pickle"):
         model.save(path)
     assert not path.exists()
+
+
+class OfTheUser(DeTraMeClassifier):
+    pass
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        OfTheUser((8,), **NETWORK),
+        TaskDrivenDictionaryClassifier(features=OfTheUser((8,), **NETWORK), **TDDL),
+    ],
+)
+def test_classes_of_the_user_are_refused(model, path):
+    model.fit(X, y)
+    with pytest.raises(TypeError, match=r"OfTheUser cannot be saved.*joblib or pickle"):
+        model.save(path)
+    assert not path.exists()
+
+
+def test_parameters_that_are_not_valid_are_refused(path):
+    model = OnlineDictionaryLearning(5, max_iter=3).fit(X).set_params(max_iter=0)
+    with pytest.raises(ValueError, match="max_iter"):
+        model.save(path)
 
 
 def test_generator_in_random_state_is_refused(path):
@@ -231,6 +264,15 @@ def test_failure_leaves_the_former_file_as_it_was(path, fitted, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         fitted("identity").save(path)
     assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_threads_that_save_to_one_file_leave_one_of_their_models(path, fitted):
+    names = ["identity", "online", "dense", "two targets"] * 5
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(lambda name: fitted(name).save(path), names, timeout=60)]
+    skddl.load(path)
+    assert [*path.parent.iterdir()] == [path]
 
 
 @pytest.mark.parametrize("name", ["identity", "online"])
@@ -304,8 +346,18 @@ def change(content, keys, value):
         (["attributes", "classes_"], {"array": [0, 1], "dtype": "V8"}),
         (["attributes", "_started_with"], {"dict": [["features", "linear"]]}),
         (["attributes", "_started_with"], {"dict": [["n_features_out", 10**12]]}),
+        (["attributes", "classes_"], {"array": [1, 0, 2, 3], "dtype": "<i8"}),
+        (["attributes", "classes_"], {"array": [0, 1, 1, 2], "dtype": "<i8"}),
+        (["attributes", "classes_"], {"array": ["0", "1", "2", "3"], "dtype": "<U300000000"}),
+        (["attributes", "classes_"], {"array": ["0", "1", 2, None], "dtype": "|O"}),
+        (["attributes", "feature_names_in_"], {"array": ["a", "b"], "dtype": "|O"}),
+        (["attributes", "_sklearn_output_config"], {"dict": [["transform", "shell"]]}),
+        (["attributes"], {}),
         (["attributes", "_divisor"], {"run": "this"}),
         (["training", "iteration"], "first"),
+        (["training", "iteration"], -1),
+        (["training", "history"], [{"iteration": 1, "loss": "low"}]),
+        (["training", "history"], [{"loss": 1.0}]),
         (["lambda1"], [0.1, 0.2]),
         (["lambda1"], [-1.0]),
         (["lambda1"], []),
@@ -315,6 +367,28 @@ def test_content_that_does_not_fit_is_refused(keys, value, path, fitted):
     fitted("identity").save(path)
     tensors, content = read_archive(path, "model")
     change(content, keys, value)
+    write_archive(path, "model", tensors, content)
+    with pytest.raises(ValueError, match=r"model\.skddl' is damaged"):
+        skddl.load(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "tensor"),
+    [
+        ("two targets", "array._target_mean", torch.zeros(3, dtype=torch.float64)),
+        ("two targets", "array._target_scale", torch.tensor([1.0, -1.0], dtype=torch.float64)),
+        ("online", "array.components_", torch.zeros(7, 63)),
+        ("online", "array._means[0]", torch.zeros(6, 7)),
+        ("identity", "curve.loss", torch.zeros(9, dtype=torch.float64)),
+        ("dense", "optimizer.0.momentum_buffer", torch.zeros(2)),
+        ("dense", "optimizer.999.momentum_buffer", torch.zeros(2)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(model, name, tensor, path, fitted):
+    fitted(model).save(path)
+    tensors, content = read_archive(path, "model")
+    assert name in tensors or "999" in name
+    tensors[name] = tensor
     write_archive(path, "model", tensors, content)
     with pytest.raises(ValueError, match=r"model\.skddl' is damaged"):
         skddl.load(path)

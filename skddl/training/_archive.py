@@ -8,6 +8,7 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -46,9 +47,13 @@ def write_archive(
         "content": text,
         "digest": _digest(plain, text),
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(plain, partial, metadata=metadata)
-    os.replace(partial, path)
+    # Of a name of its own: several processes may write the same file.
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    try:
+        save_file(plain, partial, metadata=metadata)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], Any]:

@@ -73,6 +73,8 @@ class Moments:
                 # What counts steps stays on the CPU and in its type; all else is laid out in memory
                 # as the parameter is.
                 like = value if name in ("step", "mu_product") else parameter.detach()
+                if value.shape != like.shape:
+                    raise ValueError(f"{name} of parameter {index} has the shape {value.shape}")
                 optimizer.state[parameter][name] = torch.empty_like(like).copy_(value)
 
     def cpu_(self) -> None:

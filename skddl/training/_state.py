@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ._optimizers import Moments
@@ -55,9 +56,12 @@ def pack_state(state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]
         for index, moments in state.moments.tensors.items()
         for name, value in moments.items()
     }
+    tensors |= {
+        f"curve.{name}": torch.tensor(curve, dtype=torch.float64)
+        for name, curve in state.curves.items()
+    }
     plain = {
         "iteration": state.iteration,
-        "curves": state.curves,
         "history": state.history,
         "optimizer": state.moments.optimizer,
         "finished": state.finished,
@@ -77,13 +81,23 @@ def unpack_state(tensors: dict[str, Tensor], plain: dict[str, Any]) -> TrainingS
     for name, value in with_prefix(tensors, "optimizer.").items():
         index, key = name.split(".", 1)
         moments.setdefault(int(index), {})[key] = value
+    curves = {name: curve.tolist() for name, curve in with_prefix(tensors, "curve.").items()}
+    if len(curves["loss"]) != plain["iteration"]:
+        raise ValueError(f"losses of {len(curves['loss'])} of {plain['iteration']} iterations")
     return TrainingState(
-        iteration=int(plain["iteration"]),
-        curves={name: [float(v) for v in curve] for name, curve in plain["curves"].items()},
-        history=[dict(entry) for entry in plain["history"]],
+        iteration=len(curves["loss"]),
+        curves=curves,
+        history=[_numbers(entry) for entry in plain["history"]],
         moments=Moments(str(plain["optimizer"]), moments),
         finished=bool(plain["finished"]),
     )
+
+
+def _numbers(entry: dict[str, float]) -> dict[str, float]:
+    """`entry` of a history, or an error."""
+    if {type(entry["iteration"]), *map(type, entry.values())} <= {int, float}:
+        return dict(entry)
+    raise TypeError(f"an entry of the history is {entry}")
 
 
 def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
