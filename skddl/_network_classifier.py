@@ -382,6 +382,22 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             If the classifier is not fitted.
         ImportError
             If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+        ValueError
+            If a :class:`~skddl.nn.QMetricReLU` of a network of yours has a `tol`.
+
+        Examples
+        --------
+        >>> import tempfile, onnxruntime
+        >>> from sklearn.datasets import load_digits
+        >>> from skddl import DeTraMeClassifier
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = DeTraMeClassifier((20,), max_epochs=2, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.to_onnx(f"{folder}/digits.onnx")
+        ...     session = onnxruntime.InferenceSession(f"{folder}/digits.onnx")
+        >>> features, scores, probabilities = session.run(None, {"X": X.astype("float32")})
+        >>> bool(abs(probabilities - clf.predict_proba(X)).max() < 1e-5)
+        True
         """
         check_is_fitted(self)
         write_onnx(

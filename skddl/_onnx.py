@@ -163,6 +163,11 @@ def _exportable(network: nn.Module, n_steps: int) -> nn.Module:
     network = deepcopy(network)
     for module in list(network.modules()):
         if isinstance(module, QMetricReLU):
+            if module.tol is not None:
+                raise ValueError(
+                    "to_onnx needs a fixed number of steps, but a QMetricReLU of this network "
+                    f"ends them by tol={module.tol:g}: build it with tol=None."
+                )
             module.memory_efficient = False
         for name, child in list(module.named_children()):
             if isinstance(child, SparseCode):

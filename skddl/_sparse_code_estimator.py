@@ -129,6 +129,22 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
             If the estimator is not fitted.
         ImportError
             If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+        TypeError or ValueError
+            If `n_steps` is not an int >= 1.
+
+        Examples
+        --------
+        >>> import tempfile, onnxruntime
+        >>> from sklearn.datasets import load_digits
+        >>> from skddl import TaskDrivenDictionaryClassifier
+        >>> X, y = load_digits(return_X_y=True)
+        >>> clf = TaskDrivenDictionaryClassifier(max_iter=10, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf.to_onnx(f"{folder}/digits.onnx")
+        ...     session = onnxruntime.InferenceSession(f"{folder}/digits.onnx")
+        >>> codes, scores, probabilities = session.run(None, {"X": X.astype("float32")})
+        >>> bool((clf.classes_[scores.argmax(1)] == clf.predict(X)).mean() > 0.99)
+        True
         """
         check_is_fitted(self)
         check_scalar(n_steps, "n_steps", Integral, min_val=1)

@@ -294,7 +294,8 @@ class SupervisedEstimator(TorchEstimator):
         sample_weight = torch.from_numpy(targets.sample_weight).to(device, dtype)
 
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-            rows, share = processes.share(labelled[sampler.batch(step)])
+            whole = labelled[sampler.batch(step)]
+            rows, share = processes.share(whole)
             on_device = torch.from_numpy(rows).to(device)
             x, supports = draw(rows)
             batch = Batch(x, values[on_device], share * sample_weight[on_device], supports)
@@ -303,18 +304,17 @@ class SupervisedEstimator(TorchEstimator):
                     unlabelled[unlabelled_sampler.batch(step)]
                 )
                 batch.unlabelled, batch.unlabelled_supports = draw(rows)
-            loss, metrics = loss_of_batch(batch)
+            with processes.batch_norms(len(whole)):
+                loss, metrics = loss_of_batch(batch)
             return loss, {name: share * value for name, value in metrics.items()}
 
-        callbacks = None
-        if whole_fit and not inside and processes.is_first:
-            callbacks = EpochCallbacks(
-                self,
-                data.samples.X,
-                data.labels,
-                -(-n_iter // sampler.n_batches),
-                self._snapshot,
-            )
+        def make_callbacks() -> EpochCallbacks | None:
+            if not whole_fit or inside or not processes.is_first:
+                return None
+            n_epochs = -(-n_iter // sampler.n_batches)
+            return EpochCallbacks(self, data.samples.X, data.labels, n_epochs, self._snapshot)
+
+        callbacks = processes.each(make_callbacks)
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():

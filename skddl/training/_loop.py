@@ -4,13 +4,13 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from ._batch_norm import SharedBatchNorm
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
@@ -84,7 +84,8 @@ def train(
     processes = processes or Processes()
     state.moments.restore(optimizer)
     if checkpoint is not None:
-        checkpoint.restore(module, optimizer, state, early_stopping)
+        restore = partial(checkpoint.restore, module, optimizer, state, early_stopping)
+        processes.each(restore)
         processes.require_same(state.iteration, "numbers of iterations in their checkpoints")
     first = state.iteration
     schedule = LambdaLR(optimizer, lambda step: rate_factor(first + step))
@@ -99,13 +100,12 @@ def train(
     # Of several processes none can end alone: the others would wait for it.
     alone = processes.size == 1
     may_end = _interruptible(state, until) if interruptible and alone else nullcontext()
-    batch_norms = nullcontext() if alone else SharedBatchNorm()
-    with progress, may_end, _keep_moments(optimizer, state):
+    together = processes.ending_together(shared=DivergenceError)
+    with progress, may_end, _keep_moments(optimizer, state), together:
         while state.iteration < until and not state.finished:
             step = state.iteration
             with undo, torch.enable_grad():
-                with batch_norms:
-                    loss, metrics = compute_loss(step)
+                loss, metrics = compute_loss(step)
                 optimizer.zero_grad()
                 loss.backward()
                 loss = loss.detach()

@@ -6,7 +6,9 @@ take the same steps, so that each has the whole model at any time.
 
 import atexit
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,11 @@ import torch
 from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
+
+from ._batch_norm import SharedBatchNorm
+
+# Whether an error has ended the connection of these processes.
+_lost = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,11 @@ class Processes:
         """
         if not distributed.is_available() or get_active_backend()[0].nesting_level:
             return cls()
+        if _lost.is_set():
+            raise RuntimeError(
+                "The processes that train together have lost one another, by an error in one of "
+                "them. Start all of them again."
+            )
         if not distributed.is_initialized():
             if not distributed.is_torchelastic_launched() or os.environ.get("WORLD_SIZE") == "1":
                 return cls()
@@ -108,6 +120,25 @@ class Processes:
             return rows, 1.0
         part = rows[self.rank :: self.size]
         return part, len(part) * self.size / len(rows)
+
+    def batch_norms(self, n_samples: int) -> AbstractContextManager[Any]:
+        """Inside, the batch norms of a batch of so many samples are those of all of it."""
+        return nullcontext() if n_samples < self.size or self.size == 1 else SharedBatchNorm()
+
+    @contextmanager
+    def ending_together(self, shared: type[Exception]) -> Iterator[None]:
+        """An error inside is one in all of them, as those of the type `shared` are anyway.
+
+        The others cannot be told of it, since they may wait for this one anywhere: the connection
+        ends, and with it what they wait for. Nothing can be trained together after that.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if self.size > 1 and not isinstance(error, shared):
+                _lost.set()
+                distributed.destroy_process_group()
+            raise
 
     @torch.no_grad()
     def average_(self, tensors: Iterable[Tensor]) -> None:

@@ -91,6 +91,16 @@ def test_error_in_one_process_reaches_the_other(run):
         assert_close(found["after errors"], found["checkpoint"][0], 0)
 
 
+def test_error_in_the_midst_of_training_ends_it_in_every_process(run):
+    first, second = (found["fails in training"] for found in run[0])
+    assert second == ("MemoryError", "no room")
+    assert first[0] == "RuntimeError"  # in the words of gloo
+    for found in run[0]:
+        kind, text = found["after that"]
+        assert kind == "RuntimeError"
+        assert "have lost one another" in text
+
+
 def test_callbacks_and_checkpoints_are_those_of_the_first_process(run):
     found, folder = run
     if "callbacks" in found[0]:

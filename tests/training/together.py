@@ -79,6 +79,15 @@ class Recorder:
         pass
 
 
+class Failing(TaskDrivenDictionaryClassifier):
+    """Its fifth step fails in one process."""
+
+    def _compute_loss(self, batch):
+        if self.n_iter_ == 4 and distributed.get_rank() == 1:
+            raise MemoryError("no room")
+        return super()._compute_loss(batch)
+
+
 def error_of(function):
     try:
         function()
@@ -131,6 +140,10 @@ def main(folder):
     )
 
     found["joblib"] = Parallel(2)(delayed(fit_alone)(rank) for _ in range(2))
+
+    # At last, since nothing can be trained together after it.
+    found["fails in training"] = error_of(lambda: Failing(**TDDL).fit(X, y))
+    found["after that"] = error_of(lambda: quick.fit(X, y))
     with open(folder / f"{rank}.pickle", "wb") as file:
         pickle.dump(found, file)
 
