@@ -274,7 +274,7 @@ def test_an_explanation_adds_up_to_the_difference_of_the_scores(clf):
     scores = np.sort(model.decision_function(X[3:4])[0])
     display = ExplanationDisplay.from_estimator(model, X[3], max_atoms=3)
     assert len(display.atoms) == 3
-    assert display.contributions.sum() + display.rest == pytest.approx(
+    assert display.contributions.sum() + display.others + display.intercept == pytest.approx(
         scores[-1] - scores[-2], rel=1e-4
     )
     assert display.names[0] == str(model.predict(X[3:4])[0])
@@ -287,7 +287,7 @@ def test_an_explanation_of_a_regression_adds_up_to_the_output():
     target = np.column_stack([X[:, 20], X[:, 30]])
     model = TaskDrivenDictionaryRegressor(20, max_iter=20, random_state=0).fit(X, target)
     display = ExplanationDisplay.from_estimator(model, X[3], output=1)
-    assert display.contributions.sum() + display.rest == pytest.approx(
+    assert display.contributions.sum() + display.others + display.intercept == pytest.approx(
         model.predict(X[3:4])[0, 1], rel=1e-4
     )
 

@@ -34,8 +34,10 @@ class ExplanationDisplay:
         Their entries of the code.
     contributions : ndarray of shape (n_atoms,)
         What they add.
-    rest : float
-        What all other atoms and the intercept add.
+    others : float
+        What all other atoms add.
+    intercept : float
+        What the score is without any atom.
     names : tuple of str
         The class that is predicted, and the next one; of a regressor the output alone.
     feature_names : ndarray of shape (n_features,), default=None
@@ -69,7 +71,8 @@ class ExplanationDisplay:
         indices: NDArray[Any],
         coefficients: NDArray[Any],
         contributions: NDArray[Any],
-        rest: float,
+        others: float,
+        intercept: float,
         names: tuple[str, ...],
         feature_names: NDArray[Any] | None = None,
     ) -> None:
@@ -78,7 +81,8 @@ class ExplanationDisplay:
         self.indices = indices
         self.coefficients = coefficients
         self.contributions = contributions
-        self.rest = rest
+        self.others = others
+        self.intercept = intercept
         self.names = names
         self.feature_names = feature_names
 
@@ -153,7 +157,8 @@ class ExplanationDisplay:
             indices=shown,
             coefficients=code[shown],
             contributions=contributions[shown],
-            rest=float(contributions.sum() - contributions[shown].sum() + intercept),
+            others=float(contributions.sum() - contributions[shown].sum()),
+            intercept=intercept,
             names=names,
             feature_names=known_names,
         )
@@ -173,7 +178,7 @@ class ExplanationDisplay:
         """
         axes = get_axes(ax, type(self).__name__, n=3)
         n_atoms = len(self.atoms)
-        places = -np.arange(n_atoms + 1)
+        places = -np.arange(n_atoms + 2)
         if self.sample.ndim == 3:
             show_images(axes[0], self.sample[None], 1, cmap)
             axes[1].set(xticks=[], yticks=[])
@@ -184,17 +189,17 @@ class ExplanationDisplay:
         else:
             axes[0].plot(self.sample)
             scale = np.abs(self.atoms).max(initial=0) or 1.0
-            axes[1].plot((self.atoms / (2 * scale) + places[:-1, None]).T, color="C0")
-            axes[1].set_yticks(places[:-1])
+            axes[1].plot((self.atoms / (2 * scale) + places[:-2, None]).T, color="C0")
+            axes[1].set_yticks(places[:-2])
             for each in axes[:2]:
                 self._label_features(each)
         pairs = zip(self.indices, self.coefficients, strict=True)
         axes[1].set_yticklabels([f"{index}: {value:.2g}" for index, value in pairs])
         axes[1].set_title("atoms and coefficients")
-        added = np.append(self.contributions, self.rest)
+        added = np.array([*self.contributions, self.others, self.intercept])
         axes[2].barh(places, added, color=np.where(added >= 0, "C0", "C3"))
         axes[2].axvline(0, color="0.5", linewidth=0.8)
-        axes[2].set_yticks(places, [*map(str, self.indices), "others"])
+        axes[2].set_yticks(places, [*map(str, self.indices), "others", "intercept"])
         total = added.sum()
         if len(self.names) == 2:
             axes[0].set_title(f"predicted: {self.names[0]}")

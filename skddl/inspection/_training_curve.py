@@ -93,7 +93,12 @@ class TrainingCurveDisplay:
         loss = np.asarray(self.loss_curve)
         self.lines_ = {}
         (self.lines_["iteration"],) = ax.plot(
-            np.arange(1, len(loss) + 1), loss, color="0.75", linewidth=0.8, label="iteration"
+            np.arange(1, len(loss) + 1),
+            loss,
+            color="0.75",
+            linewidth=0.8,
+            marker="." if len(loss) == 1 else None,
+            label="iteration",
         )
         passes = [entry for entry in self.history if "loss" in entry]
         if passes:
@@ -101,6 +106,7 @@ class TrainingCurveDisplay:
                 [entry["iteration"] for entry in passes],
                 [entry["loss"] for entry in passes],
                 color="C0",
+                marker="." if len(passes) == 1 else None,
                 label="mean of a pass",
             )
         ax.set(xlabel="iteration", ylabel="loss")
@@ -114,6 +120,7 @@ class TrainingCurveDisplay:
                 [entry["iteration"] for entry in scored],
                 [entry["validation_score"] for entry in scored],
                 color="C1",
+                marker="." if len(scored) == 1 else None,
                 label="validation",
             )
             self.score_ax_.set_ylabel("validation score")
