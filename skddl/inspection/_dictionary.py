@@ -158,9 +158,9 @@ def _atoms_of_layer(
     atoms = np.asarray(estimator.components_[layer])
     if layer and X is not None:
         means, shape = receptive_field_means(estimator, layer, X)
-        return means, atom_shape(estimator, means.shape[1], image_shape) if len(
-            shape
-        ) == 1 else shape
+        if len(shape) == 1:  # of a dense layer: whole samples
+            shape = atom_shape(estimator, means.shape[1], image_shape)
+        return means, shape
     if layer:
         return atoms, (atoms.shape[1],)
     if image_shape is not None:

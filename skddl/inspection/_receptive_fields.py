@@ -28,13 +28,14 @@ def receptive_field_means(
     shape = estimator._image_shape or (estimator.n_features_in_,)
     field = _field([module for module in modules[:end] if isinstance(module, PatchSparseCode)])
     is_of_patches = isinstance(modules[end - 1], PatchSparseCode)
-    rows = np.asarray(X).reshape(len(np.asarray(X)), -1) / estimator._divisor
+    samples = np.asarray(X)
     total: Any = 0.0
     weight: Any = 0.0
     dtype = network.classifier.weight.dtype
     with torch.no_grad():
-        for start in range(0, len(rows), _SAMPLES_AT_A_TIME):
-            x = torch.tensor(rows[start : start + _SAMPLES_AT_A_TIME], dtype=dtype)
+        for start in range(0, len(samples), _SAMPLES_AT_A_TIME):
+            some = samples[start : start + _SAMPLES_AT_A_TIME]
+            x = torch.tensor(some, dtype=dtype).flatten(1) / estimator._divisor
             codes, seen = up_to(x), x
             if is_of_patches:
                 seen = _unfold(x.reshape(-1, *shape), *field)
