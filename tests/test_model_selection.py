@@ -54,6 +54,7 @@ def test_grid_search_on_two_workers_of_dask_finds_what_one_process_finds():
     np.testing.assert_array_equal(search.predict_proba(X), expected.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_grid_search_over_architecture_activation_and_number_of_steps():
     model = DeTraMeClassifier(
         20, image_shape=(1, 8, 8), width=0.1, max_epochs=15, batch_size=20, random_state=0

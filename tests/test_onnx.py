@@ -75,6 +75,7 @@ def test_codes_by_many_steps_are_near_the_exact_ones(loss, tmp_path):
     np.testing.assert_array_equal(predicted, model.predict(X))
 
 
+@pytest.mark.slow
 def test_more_steps_come_nearer(tmp_path):
     model = TaskDrivenDictionaryClassifier(features="lenet", image_shape=(1, 8, 8), **TDDL)
     codes = model.fit(X, y).transform(X)
@@ -93,6 +94,7 @@ def test_targets_have_their_scale(tmp_path):
     assert_near(found["targets"], model.predict(X), 1e-4)
 
 
+@pytest.mark.slow
 def test_layers_of_patches_are_exported(tmp_path):
     model = DeepDictionaryClassifier(
         **{**TDDL, "n_components": (6, 8)},

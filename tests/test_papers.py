@@ -114,6 +114,7 @@ class NoTime:
         pass
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_cut_goes_on_where_it_stopped(
     tmp_path, cifar_home, run_script, monkeypatch
 ):
@@ -251,6 +252,7 @@ def test_metrics_beat_relus_where_depth_is_scarce_and_not_where_it_is_equal(
     assert sizes["twin"] < 0.5 * sizes["DeTraMe"] < 0.5 * sizes["equal depth"]
 
 
+@pytest.mark.slow
 def test_table_2_of_paper_2_on_a_few_images(tmp_path, run_script):
     path = tmp_path / "table2.json"
     printed = run_script(

@@ -102,7 +102,6 @@ def test_dictionary_learning_passes_the_checks_of_scikit_learn(estimator, check)
 @parametrize_with_checks(
     [
         quick(),
-        quick(TaskDrivenOnImages, features=RowConvolution),
         quick(TaskDrivenDictionaryRegressor),
         DeepDictionaryClassifier((10, 10), max_iter=20),
         quick_network(DeTraMeClassifier),
@@ -123,6 +122,7 @@ def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
         TaskDrivenDictionaryClassifier(),
         TaskDrivenDictionaryRegressor(),
         DeepDictionaryClassifier(),
+        quick(TaskDrivenOnImages, features=RowConvolution),
         quick(dtype="float64"),
         quick(sparse_output=True),
         quick(loss="squared-hinge", learning_rate=0.005),
