@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 # there, new ones the second. Both are split at spaces, hence the relative path.
 PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PYTEST_WORKERS)
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 .PHONY: help demo test test-slow lint typecheck docs notebooks bench clean
 .DEFAULT_GOAL := help

@@ -3,10 +3,19 @@
 import sys
 
 import pytest
+import torch
 
 from skddl.datasets import load_mnist
 from skddl.datasets._files import resolve_data_home
 from skddl.sparse_coding._optional import can_import
+
+
+@pytest.fixture(scope="session", autouse=True)
+def number_of_threads_at_the_end_is_that_of_the_start():
+    """With more threads than cores the tests that come later take three times as long."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
 
 
 @pytest.fixture(scope="session")

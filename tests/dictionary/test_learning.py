@@ -52,6 +52,7 @@ def dictionaries_of_others(digits):
             lambda1=LAMBDA1,
             iter=60,
             batchsize=50,
+            numThreads=torch.get_num_threads(),  # SPAMS sets it for all of the process
             verbose=False,
         ).T
         dictionaries["spams"] = np.ascontiguousarray(of_spams)
