@@ -26,17 +26,19 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("recommended", 0.970),
     ],
 )
-def test_table_1_of_paper_1_on_one_subset_of_1000_images(tmp_path, mnist_home, method, least):
+def test_table_1_of_paper_1_on_subsets_of_1000_images(tmp_path, mnist_home, method, least):
+    """The mean of three: accuracies of single subsets vary by 0.004 around it."""
     path = tmp_path / "table1.json"
     command = [
         *(sys.executable, str(BENCHMARKS / "table1_mnist.py"), "--data-home", str(mnist_home)),
-        *("--sizes", "1k", "--systems", method, "--subsets", "1", "--output", str(path)),
+        *("--sizes", "1k", "--systems", method, "--subsets", "3", "--output", str(path)),
     ]
     subprocess.run(command, check=True, capture_output=True)
-    (run,) = json.loads(path.read_text())["runs"]
-    assert run["accuracy"] >= least
+    runs = json.loads(path.read_text())["runs"]
+    assert len(runs) == 3
+    assert np.mean([run["accuracy"] for run in runs]) >= least
     if method in ("lin", "cnn"):
-        assert 25 <= run["n_nonzero"] <= 35  # as the paper says
+        assert all(25 <= run["n_nonzero"] <= 35 for run in runs)  # as the paper says
     written = path.stat().st_mtime_ns
     subprocess.run(command, check=True, capture_output=True)  # finds nothing left to do
     assert path.stat().st_mtime_ns == written
