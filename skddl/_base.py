@@ -47,7 +47,7 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
 
     module_: nn.Module
     _image_shape: tuple[int, ...] | None
-    _divisor: float
+    _divisor = 1.0
 
     def _validate_samples(
         self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any

@@ -1,7 +1,7 @@
 """What the network classifiers share: architectures, and the recipe by which they are trained."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import prod
+from math import log, prod
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -192,6 +192,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         """A `fit` within that of another estimator, which has validated the samples."""
         self._validate_params()
         self._image_shape = data.input_shape if len(data.input_shape) == 3 else None
+        self._divisor = data.samples.divisor
         self._fit_to(data, self._random_state(), goes_on=False, inside=True)
 
     def _build_network(self, input_shape: tuple[int, ...], n_classes: int) -> FeatureClassifier:
@@ -326,6 +327,9 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             return (losses * batch.sample_weight).mean(), {}
 
         return compute_loss
+
+    def _loss_of_zeros(self, values: Tensor) -> float:
+        return log(self.module_.classifier.out_features)
 
     def _augmented(self, augment: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         changed = augment(images)

@@ -31,8 +31,8 @@ def write_onnx(
     """
     if not (can_import("onnx") and can_import("onnxscript")):
         raise ImportError("to_onnx needs onnx and onnxscript: pip install 'skddl[onnx]'.")
-    outputs.network = _exportable(network, n_steps)
-    outputs.float().eval().requires_grad_(False)
+    outputs.network = _exportable(network, n_steps).float()
+    outputs.eval().requires_grad_(False)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             outputs,
@@ -92,18 +92,18 @@ class ClassOutputs(Outputs):
 
 
 class TargetOutputs(Outputs):
-    """Codes and predicted targets."""
+    """Codes and predicted targets, these in float64, which their units may need."""
 
     def __init__(self, divisor: float, mean: Tensor, scale: Tensor) -> None:
         super().__init__(divisor)
         self.names = ["codes", "targets"]
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
+        self.register_buffer("mean", mean.double())
+        self.register_buffer("scale", scale.double())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """For rows of samples."""
         codes = self.network.encode(x / self.divisor)
-        return codes, self.network.classifier(codes) * self.scale + self.mean
+        return codes, self.network.classifier(codes).double() * self.scale + self.mean
 
 
 class FixedSteps(nn.Module):

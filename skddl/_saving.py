@@ -1,6 +1,7 @@
 """Models in files that no code is needed for, nor executed from: `save`, and what `load` undoes."""
 
 import os
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -29,6 +30,7 @@ from .training import (
 _KIND = "model"
 # What values that are not as they should be may lead to.
 _WRONG_VALUES = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+_FLOATS = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
 _CONTAINERS = None, "default", "pandas", "polars"
 # Fitted attributes that may be in a file. What torch-backed estimators have beside, `module_` and
 # `_training`, is no plain data.
@@ -61,6 +63,9 @@ class SavableEstimator(BaseEstimator):
         """Names of what a fit leaves as plain data."""
         return ("n_features_in_",)
 
+    def _check_combinations(self) -> None:
+        """Raise ValueError for parameters that are not valid together, or inside."""
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file, for :func:`skddl.load`.
 
@@ -85,6 +90,8 @@ class SavableEstimator(BaseEstimator):
             If a parameter that was set after the fit is not valid.
         FileNotFoundError
             If the folder does not exist.
+        IsADirectoryError
+            If `path` is a folder.
 
         Examples
         --------
@@ -99,12 +106,16 @@ class SavableEstimator(BaseEstimator):
         True
         """
         check_is_fitted(self)
+        check_is_fitted(self, self._saved)  # by these, too, where an estimator works without a fit
         self._validate_params()
+        self._check_combinations()
         from ._loading import CLASSES
 
         folder = Path(path).absolute().parent
         if not folder.is_dir():
             raise FileNotFoundError(f"The folder of {str(path)!r} does not exist.")
+        if Path(path).is_dir():
+            raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
         packer = _Packer(CLASSES)
         content: dict[str, Any] = {
             "estimator": packer.pack(self, ""),
@@ -244,8 +255,9 @@ class _Packer:
         if isinstance(value, ElasticNetProblem):
             return {"problem": vars(value)}
         if isinstance(value, np.ndarray):
-            if value.dtype.kind == "f" or (value.dtype.kind in "biu" and value.ndim != 1):
-                self.tensors[f"array.{name}"] = torch.from_numpy(np.ascontiguousarray(value))
+            native = value.dtype.newbyteorder("=")
+            if native in _FLOATS or (value.dtype.kind in "biu" and value.ndim != 1):
+                self.tensors[f"array.{name}"] = torch.from_numpy(np.array(value, native, order="C"))
                 return {"tensor": f"array.{name}"}
             if value.dtype.kind in "biuUO" and value.ndim == 1:
                 # Labels, of any kind: numpy's strings and numbers become Python's.
@@ -270,7 +282,7 @@ class _Packer:
                 },
             }
         raise TypeError(
-            f"{name}={value!r} cannot be saved in a file that holds no code: "
+            f"{name}={reprlib.repr(value)} cannot be saved in a file that holds no code: "
             + (
                 "pass an int, by set_params."
                 if isinstance(value, np.random.RandomState)

@@ -79,6 +79,11 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
         return self._compute_loss
 
+    def _loss_of_zeros(self, values: Tensor) -> float:
+        n_outputs = self.module_.classifier.out_features
+        zeros = torch.zeros(len(values), n_outputs, dtype=torch.float64)
+        return float(self._loss()(zeros, values).mean())
+
     def _encode(self, batch: Batch) -> Tensor:
         return self.module_.encode(batch.x)
 

@@ -1,5 +1,6 @@
 """What every torch-backed supervised estimator shares: training, and how it goes on or fails."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
@@ -36,6 +38,9 @@ from .training import (
     identify,
     train,
 )
+
+# So many times the loss of outputs that are zero is neither noise of a mini-batch nor dropout.
+_DIVERGED = 10
 
 
 class SupervisedEstimator(TorchEstimator):
@@ -91,9 +96,6 @@ class SupervisedEstimator(TorchEstimator):
         """What may help if training diverges, beside a lower learning rate."""
         raise NotImplementedError
 
-    def _check_combinations(self) -> None:
-        """Raise ValueError for parameters that are not valid together, or inside."""
-
     def _draws_while_training(self) -> bool:
         """Whether the network in training may draw random numbers (dropout)."""
         raise NotImplementedError
@@ -104,6 +106,10 @@ class SupervisedEstimator(TorchEstimator):
 
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
         """What computes the loss of a batch, without penalties, and metrics for the history."""
+        raise NotImplementedError
+
+    def _loss_of_zeros(self, values: Tensor) -> float:
+        """The mean loss of outputs that are zero, whatever the sample."""
         raise NotImplementedError
 
     @with_callbacks
@@ -174,7 +180,8 @@ class SupervisedEstimator(TorchEstimator):
         if processes.size > 1:
             processes.require_same(data.samples.X.shape, "shapes of X")
             iteration = 0 if reset else self.n_iter_
-            processes.require_same(self._identify(data, iteration), "parameters, samples or labels")
+            identity = self._identify(data, iteration)
+            processes.require_same(identity, "parameters, samples or labels", show=False)
         return data
 
     def _make_training_data(
@@ -293,7 +300,12 @@ class SupervisedEstimator(TorchEstimator):
         values = torch.from_numpy(targets.values).to(device)
         sample_weight = torch.from_numpy(targets.sample_weight).to(device, dtype)
 
+        # Of several processes each draws other numbers, of which a checkpoint knows nothing.
+        draws_by_step = processes.size > 1 and self._draws_while_training()
+
         def compute_loss(step: int) -> tuple[Tensor, dict[str, float]]:
+            if draws_by_step:
+                torch.manual_seed((seed + step * processes.size + processes.rank) % 2**32)
             whole = labelled[sampler.batch(step)]
             rows, share = processes.share(whole)
             on_device = torch.from_numpy(rows).to(device)
@@ -318,8 +330,8 @@ class SupervisedEstimator(TorchEstimator):
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():
-            # Calls of partial_fit, of one seed, must not all draw the same, nor must processes.
-            own_rng = seeded_torch((seed + state.iteration + processes.rank) % 2**32, device)
+            # Calls of partial_fit, of one seed, must not all draw the same.
+            own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         try:
             with own_rng, deterministic_convolutions(device):
                 train(
@@ -344,6 +356,21 @@ class SupervisedEstimator(TorchEstimator):
             state.moments.cpu_()
         if callbacks:
             callbacks.end_fit()
+        if whole_fit and not len(unlabelled) and early_stopping is None and processes.is_first:
+            self._warn_of_divergence(targets.values[labelled])
+
+    def _warn_of_divergence(self, values: NDArray[Any]) -> None:
+        """Warn if the last pass had a loss far above that of a model that says nothing."""
+        loss = self._training.history[-1].get("loss", 0.0) if self._training.history else 0.0
+        of_zeros = self._loss_of_zeros(torch.from_numpy(values))
+        if loss > _DIVERGED * of_zeros > 0:
+            warnings.warn(
+                f"Training has diverged: it ended with a loss of {loss:.3g}, where outputs that "
+                f"are all zero have {of_zeros:.3g}. Lower learning_rate (it is "
+                f"{self.learning_rate:g}){self._advice}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
 
     def _outputs_held_out(self, data: TrainingData) -> NDArray[Any]:
         """Output of the network in training for the samples held out."""

@@ -10,6 +10,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import DictionaryLearning
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -214,7 +215,7 @@ def test_explanation_takes_a_row_of_a_frame_and_knows_the_names():
         labels = [label.get_text() for label in display.ax_[0].get_xticklabels()]
         assert labels[:2] == ["numbers__pixel 0", "numbers__pixel 1"]
         assert len(labels) == 14
-    with pytest.raises(ValueError, match="a single row, got a data frame of 2"):
+    with pytest.raises(ValueError, match="a single one, got 2"):
         ExplanationDisplay.from_estimator(pipeline, frame.iloc[:2])
 
 
@@ -267,6 +268,51 @@ def test_sparsity_counts_non_zeros_and_dead_atoms(kind):
     assert display.dead_.tolist() == [1, 2, 4]
     with pytest.raises(ValueError, match="draws on 2 axes"):
         display.plot(ax=plt.gca())
+
+
+def test_the_histogram_has_every_code():
+    for n_components in (5, 83, 299):
+        codes = np.tril(np.ones((n_components, n_components)))
+        display = SparsityDisplay.from_predictions(codes)
+        assert sum(bar.get_height() for bar in display.ax_[0].patches) == n_components
+
+
+def test_codes_may_be_lists_but_not_empty():
+    assert SparsityDisplay.from_predictions([[0.0, 1.0], [0.0, 2.0]]).dead_.tolist() == [0]
+    with pytest.raises(ValueError, match=r"codes must be .*, got \(0, 3\)"):
+        SparsityDisplay.from_predictions(np.empty((0, 3)))
+
+
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_a_search_is_shown_by_what_it_found(name):
+    model = TaskDrivenDictionaryClassifier(10, features="identity", max_iter=2, random_state=0)
+    search = GridSearchCV(model, {"nu1": [1e-3]}, cv=2)
+    with pytest.raises(NotFittedError):
+        DISPLAYS[name](search)
+    display = DISPLAYS[name](search.fit(X, y))
+    assert type(display) is type(DISPLAYS[name](search.best_estimator_))
+
+
+def test_a_sample_may_be_a_batch_of_one(clf):
+    expected = ExplanationDisplay.from_estimator(clf, X[3])
+    np.testing.assert_array_equal(
+        ExplanationDisplay.from_estimator(clf, X[3:4]).sample, expected.sample
+    )
+    with pytest.raises(ValueError, match="a single one, got 2"):
+        ExplanationDisplay.from_estimator(clf, X[:2])
+
+
+def test_what_is_not_there_cannot_be_shown(clf):
+    with pytest.raises(ValueError, match="layer == 1, must be <= 0"):
+        DictionaryDisplay.from_estimator(clf, layer=1)
+    with pytest.raises(ValueError, match="max_atoms == 0, must be >= 1"):
+        DictionaryDisplay.from_estimator(clf, max_atoms=0)
+    with pytest.raises(ValueError, match="max_atoms == -1, must be >= 1"):
+        ExplanationDisplay.from_estimator(clf, X[0], max_atoms=-1)
+    with pytest.raises(TypeError, match=r"LogisticRegression has no codes"):
+        SparsityDisplay.from_estimator(LogisticRegression().fit(X, y), X)
+    with pytest.raises(ValueError, match="draws on 1 axes: pass ax=None, or one of them"):
+        TrainingCurveDisplay.from_estimator(clf, ax=plt.subplots(1, 2)[1])
 
 
 def test_an_explanation_adds_up_to_the_difference_of_the_scores(clf):

@@ -86,12 +86,14 @@ def test_more_steps_come_nearer(tmp_path):
     assert errors[1] < 0.1 * errors[0]
 
 
-def test_targets_have_their_scale(tmp_path):
-    model = TaskDrivenDictionaryRegressor(**TDDL, lambda2=0.01).fit(X, 1e3 + 50 * X[:, 20:22])
+@pytest.mark.parametrize(("offset", "scale"), [(1e3, 50.0), (1.7e9, 1.0), (0.0, 1e200)])
+def test_targets_have_their_scale(offset, scale, tmp_path):
+    targets = X[:, 20:22].astype(np.float64)
+    model = TaskDrivenDictionaryRegressor(**TDDL, lambda2=0.01).fit(X, offset + scale * targets)
     model.to_onnx(tmp_path / "model.onnx")
     found, classes = run(tmp_path / "model.onnx", X)
     assert classes is None
-    assert_near(found["targets"], model.predict(X), 1e-4)
+    assert_near((found["targets"] - offset) / scale, (model.predict(X) - offset) / scale, 1e-3)
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from .data import small_digits
 
 X, y = small_digits(100, n_classes=4)
 IMAGES = X.reshape(-1, 1, 8, 8)
+LARGER = IMAGES.repeat(2, axis=2).repeat(2, axis=3)
 NAMES = np.array(["zero", "one", "two", "three"])[y]
 TDDL = {"n_components": 12, "max_iter": 4, "batch_size": 50, "random_state": 0}
 NETWORK = {"max_epochs": 2, "batch_size": 50, "random_state": 0}
@@ -61,6 +62,21 @@ FITTED = {
             **TDDL,
         ),
         X,
+        y,
+    ),
+    "LeNet on raw pixels": (
+        make(ConvNetClassifier, architecture="lenet", standardize=False, **NETWORK),
+        LARGER,
+        y,
+    ),
+    "LeNet trained first, on raw pixels": (
+        make(
+            TaskDrivenDictionaryClassifier,
+            features=ConvNetClassifier(architecture="lenet", standardize=False, **NETWORK),
+            lambda2=0.1,
+            **TDDL,
+        ),
+        255 * LARGER,
         y,
     ),
     "one target": (make(TaskDrivenDictionaryRegressor, **TDDL), X, X[:, 20]),
@@ -234,6 +250,23 @@ def test_parameters_that_are_not_valid_are_refused(path):
         model.save(path)
 
 
+def test_parameters_that_are_not_valid_together_are_refused(path):
+    model = ConvNetClassifier((8,), **NETWORK).fit(X, y)
+    with pytest.raises(ValueError, match="nesterov=True needs momentum > 0"):
+        model.set_params(nesterov=True, momentum=0).save(path)
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8"])
+def test_any_order_of_bytes_and_memory_that_is_read_only_is_saved(dtype, path):
+    init = X[:10].astype(dtype)
+    init.flags.writeable = False
+    model = OnlineDictionaryLearning(10, init=init, max_iter=2, random_state=0).fit(X)
+    model.save(path)
+    loaded = skddl.load(path)
+    np.testing.assert_array_equal(loaded.init, init)
+    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
+
+
 def test_generator_in_random_state_is_refused(path):
     odl = OnlineDictionaryLearning(5, max_iter=3, random_state=np.random.RandomState(0)).fit(X)
     with pytest.raises(TypeError, match=r"random_state=.*pass an int"):
@@ -241,9 +274,17 @@ def test_generator_in_random_state_is_refused(path):
     odl.set_params(random_state=0).save(path)
 
 
-def test_model_that_is_not_fitted_is_refused(path):
+@pytest.mark.parametrize("estimator", [TaskDrivenDictionaryClassifier, SampleNormalizer])
+def test_model_that_is_not_fitted_is_refused(estimator, path):
     with pytest.raises(NotFittedError):
-        TaskDrivenDictionaryClassifier().save(path)
+        estimator().save(path)
+
+
+def test_folder_is_named(tmp_path, fitted):
+    with pytest.raises(ValueError, match="is a folder, not a model of skddl"):
+        skddl.load(tmp_path)
+    with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
+        fitted("identity").save(tmp_path)
 
 
 def test_missing_file_or_folder_is_named(path, fitted):

@@ -24,8 +24,9 @@ def get_axes(ax: Any, caller: str, *, n: int = 1) -> Any:
         ) from error
     if ax is None:
         _, ax = plt.subplots(1, n, figsize=(6.4 if n == 1 else 4.2 * n, 4), layout="constrained")
-    if n != 1 and np.shape(ax) != (n,):
-        raise ValueError(f"{caller} draws on {n} axes: pass ax=None, or a sequence of {n}.")
+    if np.shape(ax) != (() if n == 1 else (n,)):
+        wanted = "one of them" if n == 1 else f"a sequence of {n}"
+        raise ValueError(f"{caller} draws on {n} axes: pass ax=None, or {wanted}.")
     return ax if n == 1 else np.asarray(ax)
 
 

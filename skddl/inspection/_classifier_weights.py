@@ -100,7 +100,7 @@ class ClassifierWeightsDisplay:
         ax.set_yticks(-np.arange(len(self.coef)), np.asarray(self.names))
         ax.set(
             xlabel="atom",
-            ylabel=f"class (weights, the largest is {scale:.2g})",
+            ylabel=f"weights of each output (the largest is {scale:.2g})",
             xlim=(-1, self.coef.shape[1]),
         )
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,9 +1,11 @@
 """The atoms of a dictionary as a picture."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 
 from ._axes import get_axes, show_images
 from ._fitted import last_step
@@ -96,12 +98,17 @@ class DictionaryDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `image_shape` does not fit, or `X` is needed and missing.
+            If `image_shape` does not fit, `X` is needed and missing, there is no such layer, or
+            `max_atoms` is below 1.
         """
         estimator, X = last_step(estimator, X)
         if not hasattr(estimator, "components_"):
             raise TypeError(f"{type(estimator).__name__} has no dictionary: no components_.")
-        if isinstance(estimator.components_, list):
+        check_scalar(max_atoms, "max_atoms", Integral, min_val=1)
+        has_layers = isinstance(estimator.components_, list)
+        n_layers = len(estimator.components_) if has_layers else 1
+        check_scalar(layer, "layer", Integral, min_val=0, max_val=n_layers - 1)
+        if has_layers:
             atoms, shape = _atoms_of_layer(estimator, layer, image_shape, X)
         else:
             atoms = atoms_in_input_space(estimator, X)

@@ -1,9 +1,11 @@
 """One prediction: the sample, the atoms that code it, and what each of them adds to the score."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 
 from ._axes import get_axes, show_images
 from ._fitted import feature_names, last_step, one_row
@@ -131,8 +133,10 @@ class ExplanationDisplay:
         TypeError
             If it has no dictionary under a linear output.
         ValueError
-            If `image_shape` does not fit, or `X` is needed and missing.
+            If `image_shape` does not fit, `X` is needed and missing, there is no such output,
+            `max_atoms` is below 1, or there are several samples.
         """
+        check_scalar(max_atoms, "max_atoms", Integral, min_val=1)
         _, rows = last_step(estimator, one_row(sample))
         known_names = feature_names(estimator)
         estimator, X = last_step(estimator, X)
@@ -225,6 +229,7 @@ def _direction(
     weights, intercept = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
     classes = getattr(estimator, "classes_", None)
     if classes is None:
+        check_scalar(output, "output", Integral, min_val=0, max_val=len(weights) - 1)
         return weights[output], float(intercept[output]), (f"output {output}",)
     first, second = np.argsort(-(weights @ code + intercept), kind="stable")[:2]
     difference = weights[first] - weights[second], float(intercept[first] - intercept[second])

@@ -1,4 +1,4 @@
-"""What is looked at: a fitted estimator, on its own or at the end of a pipeline."""
+"""What is looked at: a fitted estimator, on its own, in a search or at the end of a pipeline."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 
 def last_step(estimator: Any, X: ArrayLike | None) -> tuple[Any, Any]:
-    """The estimator at the end of a pipeline, fitted, and the samples as they reach it."""
+    """The fitted estimator, of a pipeline the last one, and the samples as they reach it."""
+    estimator = _best(estimator)
     if isinstance(estimator, Pipeline):
         check_is_fitted(estimator)
         before = estimator[:-1]
@@ -19,19 +20,27 @@ def last_step(estimator: Any, X: ArrayLike | None) -> tuple[Any, Any]:
     return estimator, X
 
 
+def _best(estimator: Any) -> Any:
+    """Of a search what it has found."""
+    return getattr(estimator, "best_estimator_", estimator)
+
+
 def one_row(sample: Any) -> Any:
-    """A sample as what estimators take: an array, or where it is of a data frame, a frame."""
+    """A sample, or a batch of one, as a batch: where it is of a data frame, a frame."""
     if hasattr(sample, "to_frame") and hasattr(sample, "index"):  # a row of pandas
         return sample.to_frame().T.infer_objects()
     if not hasattr(sample, "columns"):
-        return np.asarray(sample)[None]
+        sample = np.asarray(sample)
+        if sample.ndim not in (2, 4):
+            return sample[None]
     if len(sample) != 1:
-        raise ValueError(f"sample must be a single row, got a data frame of {len(sample)}.")
+        raise ValueError(f"sample must be a single one, got {len(sample)}.")
     return sample
 
 
 def feature_names(estimator: Any) -> NDArray[Any] | None:
     """Names of what reaches a fitted estimator, or the end of a pipeline; None without any."""
+    estimator = _best(estimator)
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         try:
             return np.asarray(estimator[:-1].get_feature_names_out())

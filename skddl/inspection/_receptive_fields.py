@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ def receptive_field_means(
     shape = estimator._image_shape or (estimator.n_features_in_,)
     field = _field([module for module in modules[:end] if isinstance(module, PatchSparseCode)])
     is_of_patches = isinstance(modules[end - 1], PatchSparseCode)
-    samples = np.asarray(X)
+    samples = estimator._validate_samples(X, reset=False)
     total: Any = 0.0
     weight: Any = 0.0
     dtype = network.classifier.weight.dtype

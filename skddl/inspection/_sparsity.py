@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 from ._axes import get_axes
 from ._fitted import last_step
@@ -66,8 +67,12 @@ class SparsityDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError
+            If it has no codes.
         """
         estimator, X = last_step(estimator, X)
+        if not hasattr(estimator, "transform"):
+            raise TypeError(f"{type(estimator).__name__} has no codes: no transform.")
         return cls.from_predictions(estimator.transform(X), ax=ax)
 
     @classmethod
@@ -76,14 +81,22 @@ class SparsityDisplay:
 
         Parameters
         ----------
-        codes : ndarray or CSR matrix of shape (n_samples, n_components)
+        codes : array-like or sparse matrix of shape (n_samples, n_components)
         ax : sequence of 2 matplotlib Axes, default=None
             Where to draw; None: in a new figure.
 
         Returns
         -------
         display : SparsityDisplay
+
+        Raises
+        ------
+        ValueError
+            If `codes` has no rows, no columns, or other than two axes.
         """
+        codes = codes if issparse(codes) else np.asarray(codes)
+        if codes.ndim != 2 or 0 in codes.shape:
+            raise ValueError(f"codes must be (n_samples, n_components), got {codes.shape}.")
         used = codes != 0
         n_nonzero, use = (np.asarray(used.sum(axis=axis)).ravel() for axis in (1, 0))
         return cls(n_nonzero, use / len(n_nonzero)).plot(ax=ax)
@@ -103,7 +116,8 @@ class SparsityDisplay:
         axes = get_axes(ax, type(self).__name__, n=2)
         self.dead_ = np.flatnonzero(self.use == 0)
         lowest, highest = self.n_nonzero.min(), self.n_nonzero.max()
-        bins = np.arange(lowest, highest + 2, max(1, (highest - lowest) // 40)) - 0.5
+        width = max(1, (highest - lowest) // 40)
+        bins = np.arange(lowest, highest + width + 1, width) - 0.5
         axes[0].hist(self.n_nonzero, bins=bins)
         mean = self.n_nonzero.mean()
         axes[0].axvline(mean, color="C1", label=f"mean {mean:.1f} of {len(self.use)}")

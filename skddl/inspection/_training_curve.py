@@ -110,7 +110,7 @@ class TrainingCurveDisplay:
                 label="mean of a pass",
             )
         ax.set(xlabel="iteration", ylabel="loss")
-        if (loss > 0).all() and loss.max() > 20 * loss.min():
+        if len(loss) and (loss > 0).all() and loss.max() > 20 * loss.min():
             ax.set_yscale("log")
         scored = [entry for entry in self.history if "validation_score" in entry]
         self.score_ax_ = None

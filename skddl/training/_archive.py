@@ -69,6 +69,8 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.is_dir():
+        raise ArchiveError(f"{str(path)!r} is a folder, not a {kind} of skddl.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

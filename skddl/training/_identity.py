@@ -17,7 +17,7 @@ def identify(*parts: Any) -> str:
     """A digest of values that is the same, also in another process, where they mean the same."""
     digest = blake2b()
     for part in parts:
-        if isinstance(part, np.ndarray):
+        if isinstance(part, np.ndarray) and not part.dtype.hasobject:
             digest.update(repr((part.shape, part.dtype.str)).encode())
             part = np.atleast_1d(part)
             # A memmap is not to be copied whole.
@@ -42,16 +42,20 @@ def _plain(value: Any, inside: tuple[int, ...] = ()) -> Any:
 
     if isinstance(value, dict):
         return sorted((repr(plain(key)), repr(plain(item))) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if value is None or isinstance(value, (str, int, float, bytes)):
         return value
     if isinstance(value, Tensor):
         value = value.detach().cpu().double().numpy()
+    if hasattr(value, "__array__"):  # a data frame, too
+        value = np.asarray(value)
     if isinstance(value, np.ndarray):
-        return identify(value)
+        return plain([value.shape, value.tolist()]) if value.dtype.hasobject else identify(value)
     # The repr of anything else may hold an address, which another process does not know.
     if isinstance(value, functools.partial):
         return plain([value.func, value.args, value.keywords])
@@ -65,6 +69,11 @@ def _plain(value: Any, inside: tuple[int, ...] = ()) -> Any:
         return plain([value.__qualname__, code, value.__defaults__, closed_over, settings])
     if isinstance(value, CodeType):
         return plain([value.co_code, value.co_consts, value.co_names])
-    if isinstance(value, type | ModuleType) or not hasattr(value, "__dict__"):
+    if hasattr(value, "__qualname__") or isinstance(value, ModuleType):
         return getattr(value, "__qualname__", type(value).__qualname__)
-    return plain([type(value).__qualname__, vars(value)])
+    if hasattr(value, "__dict__"):
+        return plain([type(value).__qualname__, vars(value)])
+    try:
+        return plain([type(value).__qualname__, value.__reduce_ex__(2)])
+    except TypeError:  # it cannot be pickled, such as a generator
+        return type(value).__qualname__

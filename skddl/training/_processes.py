@@ -86,12 +86,13 @@ class Processes:
             raise RuntimeError(f"Another process of this training failed: {failed[0]}")
         return result
 
-    def require_same(self, value: Any, what: str) -> None:
+    def require_same(self, value: Any, what: str, *, show: bool = True) -> None:
         """Raise ValueError, in every process, unless `value` is the same in all of them."""
         values = self._gather(value)
         if any(other != values[0] for other in values):
+            shown = f": {values}" if show else ""
             raise ValueError(
-                f"The processes that train together have different {what}: {values}. Each must "
+                f"The processes that train together have different {what}{shown}. Each must "
                 "call fit with the same parameters, samples and labels."
             )
 

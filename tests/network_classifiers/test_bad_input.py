@@ -198,6 +198,8 @@ def learn_until_it_diverges(**parameters):
     return model, int(str(error.value).split("iteration ")[1].split(".")[0])
 
 
+# It has, where it is interrupted.
+@pytest.mark.filterwarnings("ignore:Training has diverged")
 def test_divergence_names_the_step_and_keeps_the_last_good_state():
     model, iteration = learn_until_it_diverges(learning_rate=3.0)
     assert 1 < iteration < 300

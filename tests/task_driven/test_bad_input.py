@@ -5,6 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skddl import (
@@ -48,6 +50,13 @@ def test_samples_so_small_that_nu1_decides_are_warned_of(estimator):
 def test_an_offset_that_dwarfs_the_samples_is_warned_of(estimator):
     with pytest.warns(UserWarning, match=r"varies by .* all samples have in common: subtract it"):
         estimator.fit(X + 100, y)
+
+
+def test_divergence_to_finite_values_is_warned_of():
+    columns, kinds = load_wine(return_X_y=True)
+    model = quick(features="identity", max_iter=30, learning_rate=0.05)
+    with pytest.warns(ConvergenceWarning, match=r"diverged: .* Lower learning_rate \(it is 0\.05"):
+        model.fit(columns, kinds)
 
 
 def with_entry(value):

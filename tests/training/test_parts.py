@@ -1,6 +1,9 @@
 """Tests of the parts of the training loop: batches, schedule, optimizers, early stopping."""
 
+from fractions import Fraction
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -11,6 +14,7 @@ from skddl.training import (
     BatchSampler,
     EarlyStopping,
     TrainingState,
+    identify,
     inverse_time,
     make_optimizer,
     over_training,
@@ -153,3 +157,29 @@ def test_history_holds_the_means_since_the_entry_before():
     assert first == {"iteration": 2, "learning_rate": 0.5, "loss": 3.0, "n_nonzero": 30.0}
     assert second == {"iteration": 3, "learning_rate": 0.25, "loss": 1.0, "n_nonzero": 7.0}
     assert state.curves == {"loss": [4.0, 2.0, 1.0], "n_nonzero": [40.0, 20.0, 7.0]}
+
+
+class Slotted:
+    __slots__ = ("width",)
+
+    def __init__(self, width):
+        self.width = width
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: pd.DataFrame([[value]]),
+        lambda value: range(value),
+        lambda value: Fraction(1, value),
+        Slotted,
+        lambda value: np.array([value, None], dtype=object),
+        lambda value: getattr(torch, f"float{16 * value}"),
+    ],
+)
+def test_identity_is_that_of_the_content(make):
+    assert identify(make(2)) == identify(make(2)) != identify(make(4))
+
+
+def test_identity_of_a_number_is_not_that_of_its_type():
+    assert identify(0) == identify(0.0) != identify(0.5)

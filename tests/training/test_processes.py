@@ -113,6 +113,12 @@ def test_callbacks_and_checkpoints_are_those_of_the_first_process(run):
     assert not (folder / "1" / "checkpoint").exists()
 
 
+def test_dropout_goes_on_from_a_checkpoint_as_without_one(run):
+    for found in run[0]:
+        assert_close(*found["dropout"], 0)
+    assert_close(run[0][0]["dropout"][0], run[0][1]["dropout"][0], 0)
+
+
 def test_workers_of_joblib_train_alone(run):
     for rank, found in enumerate(run[0]):
         for state in found["joblib"]:

@@ -7,6 +7,7 @@ import pickle
 import sys
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -19,6 +20,7 @@ from skddl import (
     TaskDrivenDictionaryClassifier,
     TaskDrivenDictionaryRegressor,
 )
+from skddl.training import Checkpoint
 from tests.data import model_state, small_digits
 
 X, y = small_digits(101, n_classes=3)
@@ -100,6 +102,14 @@ def fit_alone(seed):
     return model_state(TaskDrivenDictionaryClassifier(**{**TDDL, "random_state": seed}).fit(X, y))
 
 
+WRITE = Checkpoint.write
+
+
+def write_at_the_fourth_step(checkpoint, module, optimizer, state, early_stopping):
+    if state.iteration == 4:
+        WRITE(checkpoint, module, optimizer, state, early_stopping)
+
+
 def main(folder):
     warnings.simplefilter("error")
     found = {"models": fit_models()}
@@ -137,6 +147,19 @@ def main(folder):
     TaskDrivenDictionaryClassifier(**elsewhere).fit(X, y)
     found["checkpoint of one"] = error_of(
         lambda: TaskDrivenDictionaryClassifier(**elsewhere).fit(X, y)
+    )
+
+    # A file of the midst of a training that draws random numbers.
+    dropping = {**NETWORK, "dropout": 0.5, "checkpoint": folder / "dropping"}
+    with (
+        patch.object(Checkpoint, "is_due", return_value=True),
+        patch.object(Checkpoint, "write", autospec=True, side_effect=write_at_the_fourth_step),
+    ):
+        whole = DeTraMeClassifier((8,), **dropping).fit(X, y)
+    distributed.barrier()
+    found["dropout"] = (
+        model_state(whole),
+        model_state(DeTraMeClassifier((8,), **dropping).fit(X, y)),
     )
 
     found["joblib"] = Parallel(2)(delayed(fit_alone)(rank) for _ in range(2))
