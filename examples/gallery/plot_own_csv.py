@@ -10,7 +10,7 @@ be copied: replace the path, the name of the column with the labels, and that of
 # %%
 # A file to start from
 # --------------------
-# You have one. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into
+# You have one; matplotlib and pandas are needed beside skddl. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into
 # a category, and one number in twenty missing.
 
 # sphinx_gallery_thumbnail_number = 4
