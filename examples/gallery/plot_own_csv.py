@@ -10,8 +10,8 @@ be copied: replace the path, the name of the column with the labels, and that of
 # %%
 # A file to start from
 # --------------------
-# You have one; matplotlib and pandas are needed beside skddl. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into
-# a category, and one number in twenty missing.
+# You have one. Ours is made of scikit-learn's wines: the cultivar as a string, the colour cut into
+# a category, and one number in twenty missing. matplotlib and pandas are needed beside skddl.
 
 # sphinx_gallery_thumbnail_number = 4
 import tempfile

@@ -57,7 +57,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 # a preset can be changed. Images of four axes bring their shape along; for rows of pixels pass
 # ``image_shape=(1, 8, 8)``. Should the accuracy stay at chance on images of yours, look at
 # ``loss_curve_``: where it rises, try a tenth of the ``learning_rate`` first, which is 0.05.
-# Which of the two is better depends on the images: go on below with the one that is better on yours.
+# Which of the two is better depends on the images: go on below with the better one.
 
 from time import perf_counter
 
