@@ -16,7 +16,8 @@ class TensorBoard:
     """Writes what `history_` has of each pass over the samples, for TensorBoard.
 
     That is the loss, the learning rate, the validation score if there is one, and of sparse codes
-    the number of non-zeros. Torch's own writer does it, which needs the package tensorboard, as
+    the number of non-zeros; of an :class:`OnlineDictionaryLearning`, which has no history, its
+    parameters alone. Torch's own writer does it, which needs the package tensorboard, as
     ``pip install 'skddl[tensorboard]'`` brings it. Each fit has a folder of its own, which begins
     with the time.
 

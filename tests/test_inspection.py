@@ -1,6 +1,7 @@
 """Tests of skddl.inspection: what is in the pictures, not its pixels."""
 
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -313,6 +314,19 @@ def test_what_is_not_there_cannot_be_shown(clf):
         SparsityDisplay.from_estimator(LogisticRegression().fit(X, y), X)
     with pytest.raises(ValueError, match="draws on 1 axes: pass ax=None, or one of them"):
         TrainingCurveDisplay.from_estimator(clf, ax=plt.subplots(1, 2)[1])
+
+
+def test_atoms_are_shown_by_the_features_that_the_model_was_made_with(clf):
+    expected = DictionaryDisplay.from_estimator(clf).atoms
+    changed = deepcopy(clf).set_params(features="identity")
+    np.testing.assert_array_equal(DictionaryDisplay.from_estimator(changed).atoms, expected)
+
+
+def test_an_image_to_explain_has_channels_that_can_be_drawn():
+    model = TaskDrivenDictionaryClassifier(10, features="identity", max_iter=2, random_state=0)
+    images = X.reshape(-1, 2, 8, 4)
+    with pytest.raises(ValueError, match="1 or 3 channels, these have 2"):
+        ExplanationDisplay.from_estimator(model.fit(images, y), images[0])
 
 
 def test_an_explanation_adds_up_to_the_difference_of_the_scores(clf):

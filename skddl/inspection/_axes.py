@@ -49,7 +49,18 @@ def mosaic(images: NDArray[Any], n_cols: int) -> NDArray[Any]:
 
 
 def show_images(ax: Any, images: NDArray[Any], n_cols: int, cmap: Any) -> Any:
-    """Draw images (n, C, H, W) of one or three channels; the artist."""
+    """Draw images (n, C, H, W) of one or three channels; the artist.
+
+    Raises
+    ------
+    ValueError
+        If they have another number of channels.
+    """
+    if images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"Images have 1 or 3 channels, these have {images.shape[1]}: reshape them to "
+            "(n, n_features) for curves."
+        )
     canvas = mosaic(images, n_cols)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)

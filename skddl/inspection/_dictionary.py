@@ -135,12 +135,7 @@ class DictionaryDisplay:
         ax = get_axes(ax, type(self).__name__)
         self.image_, self.lines_ = None, []
         if self.atoms.ndim == 4:
-            n_atoms, n_channels, height, width = self.atoms.shape
-            if n_channels not in (1, 3):
-                raise ValueError(
-                    f"Images have 1 or 3 channels, these have {n_channels}: reshape the atoms to "
-                    "(n_atoms, n_features) for curves."
-                )
+            n_atoms, _, height, width = self.atoms.shape
             if n_cols is None:
                 n_cols = max(1, round((n_atoms * height / width) ** 0.5))
             self.image_ = show_images(ax, self.atoms, n_cols, cmap)

@@ -42,7 +42,8 @@ def atoms_in_input_space(estimator: Any, X: ArrayLike | None) -> NDArray[Any]:
     ValueError
         If `X` is needed and missing.
     """
-    features = getattr(estimator, "features", "identity")
+    # Those that it was made with: the parameter may have been set since.
+    features = getattr(estimator, "_started_with", {}).get("features", "identity")
     atoms = estimator.components_
     if isinstance(features, str) and features == "identity":
         return np.asarray(atoms)

@@ -45,14 +45,14 @@ def _plain(value: Any, inside: tuple[int, ...] = ()) -> Any:
     if isinstance(value, (list, tuple, range)):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value.item())
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if value is None or isinstance(value, (str, int, float, bytes)):
         return value
     if isinstance(value, Tensor):
         value = value.detach().cpu().double().numpy()
-    if hasattr(value, "__array__"):  # a data frame, too
+    if hasattr(value, "__array__") and not isinstance(value, type):  # a data frame, too
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
         return plain([value.shape, value.tolist()]) if value.dtype.hasobject else identify(value)

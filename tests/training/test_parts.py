@@ -181,5 +181,6 @@ def test_identity_is_that_of_the_content(make):
     assert identify(make(2)) == identify(make(2)) != identify(make(4))
 
 
-def test_identity_of_a_number_is_not_that_of_its_type():
-    assert identify(0) == identify(0.0) != identify(0.5)
+def test_identity_of_a_number_is_not_that_of_its_type_but_types_have_one():
+    assert identify(0) == identify(0.0) == identify(np.float64(0)) != identify(0.5)
+    assert identify([pd.DataFrame]) != identify([np.ndarray])
