@@ -154,9 +154,9 @@ best.save(folder / "images.skddl")
 loaded = skddl.load(folder / "images.skddl")
 
 new_file = folder / "new.npy"
-np.save(new_file, X_test[0, 0])
+np.save(new_file, X_test[0])  # (channels, height, width)
 
-image = np.load(new_file)[None, None]
+image = np.load(new_file)[None]
 probabilities = loaded.predict_proba(image)[0]
 for i in probabilities.argsort()[:-4:-1]:
     print(f"{loaded.classes_[i]}: {probabilities[i]:.3f}")
