@@ -12,7 +12,7 @@ from skddl.sparse_coding._optional import can_import
 
 @pytest.fixture(scope="session", autouse=True)
 def number_of_threads_at_the_end_is_that_of_the_start():
-    """With more threads than cores the tests that come later take three times as long."""
+    """With more threads than cores all tests that come later take several times as long."""
     before = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == before

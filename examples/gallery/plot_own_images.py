@@ -20,7 +20,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 digits = load_digits()
-folder = Path(tempfile.mkdtemp())
+made = tempfile.TemporaryDirectory()  # goes away at the end of the script
+folder = Path(made.name)
 names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 for i in range(600):
     (folder / names[digits.target[i]]).mkdir(exist_ok=True)
