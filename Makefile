@@ -13,7 +13,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 	$(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
-.PHONY: help demo test test-slow lint typecheck docs notebooks bench clean
+.PHONY: help demo test test-slow soak lint typecheck docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -34,10 +34,13 @@ demo: $(VENV)/.installed  ## train on digits, print a table, write figures to de
 	OMP_NUM_THREADS=1 $(RUN) examples/demo.py
 
 test: lint typecheck  ## lint, types, doctests and the tests that are not slow
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not soak"
 
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(PYTEST) -m slow
+
+soak: $(VENV)/.installed  ## the long tests of reliability alone
+	$(PYTEST) -m soak
 
 lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the results are
 	$(RUN) -m ruff check .

@@ -1,6 +1,7 @@
-"""Fixtures that several test modules share."""
+"""Fixtures that several test modules share, and the cases that were tried."""
 
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -36,3 +37,28 @@ def without_numba(monkeypatch):
     can_import.cache_clear()
     yield
     can_import.cache_clear()
+
+
+@pytest.fixture
+def tried(record_property):
+    """Take note of cases that a test has tried: ``tried("kills survived", 50)``.
+
+    The sums over all tests that passed are printed at the end.
+    """
+
+    def take_note(what, n_cases=1):
+        record_property("tried", [what, n_cases])
+
+    return take_note
+
+
+def pytest_terminal_summary(terminalreporter):
+    tried = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "tried":
+                tried[value[0]] += value[1]
+    if tried:
+        terminalreporter.section("cases tried")
+    for what, n_cases in sorted(tried.items()):
+        terminalreporter.line(f"{n_cases:9,}  {what}")
