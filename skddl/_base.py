@@ -20,6 +20,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 from torch import Tensor, nn
 
+from ._arrays import as_array, as_numbers
 from ._callbacks import CallbackSupportMixin
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
@@ -61,7 +62,7 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
         of a value means nothing.
         `options` are those of scikit-learn's `validate_data`.
         """
-        X = as_array(X)
+        X, y = as_array(X), as_array(y, "y")
         shape = tuple(getattr(X, "shape", ()))
         if len(shape) == 3:
             raise ValueError(
@@ -87,10 +88,11 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
         else:
             X = X.reshape(len(X), -1) if len(shape) == 4 else X
             checked = validate_data(self, X, y, reset=reset, **options)
+        X, *labels = checked if isinstance(checked, tuple) else (checked,)
+        X = as_numbers(X)
         if reset:
-            X = checked[0] if isinstance(checked, tuple) else checked
             self._divisor = 255.0 if X.dtype == np.uint8 else 1.0
-        return checked
+        return (X, *labels) if labels else X
 
     def _find_image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """(C, H, W), if the parameter or an `X` of `shape` tells it."""
@@ -171,16 +173,6 @@ def _warn_of_channels_last(image_shape: tuple[int, ...]) -> None:
             "channels come last, pass X.transpose(0, 3, 1, 2).",
             stacklevel=4,
         )
-
-
-def as_array(X: Any) -> Any:
-    """A torch tensor, or a list of images, as a numpy array; anything else as it is."""
-    if isinstance(X, list | tuple) and len(X) and np.ndim(as_array(X[0])) == 3:
-        return np.stack([np.asarray(as_array(image)) for image in X])
-    if not isinstance(X, Tensor):
-        return X
-    X = X.detach().cpu()
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # numpy has no bfloat16
 
 
 class Samples:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import gen_batches
 from threadpoolctl import threadpool_limits
 
+from ._arrays import check_numbers
 from ._first_atoms import auto_lambda1, draw_atoms
 from .sparse_coding import sparse_encode
 from .sparse_coding._encode import samples_at_a_time
@@ -52,12 +53,15 @@ class DictionaryUpdates:
         if self.init is None:
             self.components_ = draw_atoms(X, n_components, rng)
         else:
-            init = check_array(self.init, dtype=X.dtype, input_name="init", copy=True)
+            init = check_numbers(self.init, "init").astype(np.float64)
             if init.shape != (n_components, X.shape[1]):
                 raise ValueError(
                     f"init must have shape {(n_components, X.shape[1])}, got {init.shape}."
                 )
-            self.components_ = init / np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
+            # Into the unit ball, where a square may be larger than the largest float.
+            init /= np.maximum(1, np.abs(init).max(axis=1, keepdims=True))
+            init /= np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
+            self.components_ = init.astype(X.dtype)
         lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
         self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
         self._started_with = {

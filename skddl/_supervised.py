@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
+from ._arrays import as_array
 from ._base import (
     Samples,
     TorchEstimator,
@@ -189,7 +190,11 @@ class SupervisedEstimator(TorchEstimator):
     ) -> TrainingData:
         X, y = self._validate_samples(X, y, reset=reset, **self._target_checks)
         weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, copy=True, ensure_non_negative=True
+            as_array(sample_weight, "sample_weight"),
+            X,
+            dtype=np.float64,
+            copy=True,
+            ensure_non_negative=True,
         )
         targets = self._encode_targets(y, weight, reset=reset, of_fit=of_fit)
         samples = Samples(

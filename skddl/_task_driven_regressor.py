@@ -10,6 +10,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import assert_all_finite
 
+from ._arrays import as_numbers
 from ._base import unchanged_on_error
 from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
@@ -230,7 +231,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         role = np.where(sample_weight > 0, LABELLED, LEFT_OUT)
         if not (used := role == LABELLED).any():
             raise ValueError(f"None of the {len(y)} samples has a weight > 0.")
-        values = y.reshape(len(y), -1).astype(np.float64)
+        values = as_numbers(y, "y").reshape(len(y), -1).astype(np.float64)
         assert_all_finite(values, input_name="y")  # None, too, has become NaN
         if reset:
             self._target_mean, self._target_scale = target_statistics(

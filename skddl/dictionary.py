@@ -13,14 +13,14 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_array, check_random_state, check_X_y
+from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from ._arrays import as_array, as_numbers, check_numbers
 from ._base import (
-    as_array,
     refuse_changes,
     refuse_frames_of_sparse,
     seeded_generator,
@@ -287,7 +287,7 @@ class OnlineDictionaryLearning(
         samples : ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        codes = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32])
+        codes = check_numbers(X, "X", accept_sparse="csr")
         if codes.shape[1] != len(self.components_):
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but there are {len(self.components_)} atoms."
@@ -315,7 +315,7 @@ class OnlineDictionaryLearning(
 
     def _validate(self, X: Any, *, reset: bool) -> NDArray[Any]:
         """Samples, finite and as yet of any real type: what is in a file stays there."""
-        return validate_data(self, as_array(X), reset=reset)
+        return as_numbers(validate_data(self, as_array(X), reset=reset))
 
     def _fit_inside(self, X: NDArray[Any], rng: np.random.RandomState) -> Self:
         """`fit` as a part of another's: without warnings, and Ctrl-C ends that one, too."""
@@ -416,7 +416,8 @@ def class_dictionary(
     >>> dictionary.shape
     (50, 64)
     """
-    samples, labels = check_X_y(X, y, dtype=[np.float64, np.float32], order="C")
+    samples, labels = check_X_y(as_array(X), as_array(y, "y"), order="C")
+    samples = as_float(as_numbers(samples))
     if n_components is not None and n_components < 1:
         raise ValueError(f"n_components must be None or at least 1, got {n_components}.")
     rng = check_random_state(random_state)

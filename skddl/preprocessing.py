@@ -9,7 +9,7 @@ from sklearn.base import OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import validate_data
 
-from ._base import as_array
+from ._arrays import as_array, as_numbers
 from ._saving import SavableEstimator
 
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
@@ -137,7 +137,8 @@ class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, SavableEstimator)
             )
         if len(shape) == 4:
             X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
-        return validate_data(self, X, reset=reset, force_writeable=not self.copy), shape
+        X = validate_data(self, X, reset=reset, force_writeable=not self.copy)
+        return as_numbers(X), shape
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -1,15 +1,16 @@
 """The public functions: sparse coding of numpy arrays and torch tensors."""
 
 import math
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_array
 from torch import Tensor
 
+from .._arrays import check_numbers, refuse_other_layouts
 from ._csr import CsrRows
 from ._gram import gram_matrix
 from ._precision import full_precision
@@ -256,7 +257,7 @@ def _check_arrays(**named: Any) -> tuple[list[Any], torch.dtype]:
             f"Arrays and torch tensors cannot be mixed: {' and '.join(tensors)} is a tensor, "
             f"{' and '.join(others)} is none."
         )
-    check = _check_tensor if are_tensors["X"] else _check_numpy
+    check = _check_tensor if are_tensors["X"] else partial(check_numbers, ensure_min_samples=0)
     arrays = {name: check(value, name) for name, value in named.items()}
     n_samples, n_features = arrays["X"].shape
     n_components, n_features_of_atoms = arrays["dictionary"].shape
@@ -280,6 +281,7 @@ def _check_arrays(**named: Any) -> tuple[list[Any], torch.dtype]:
 
 
 def _check_tensor(value: Tensor, name: str) -> Tensor:
+    refuse_other_layouts(value, name)
     value = value.detach()
     if value.ndim != 2:
         raise ValueError(f"{name} must be 2-D, got a tensor of shape {tuple(value.shape)}.")
@@ -289,13 +291,6 @@ def _check_tensor(value: Tensor, name: str) -> Tensor:
     if not all_finite(value):
         raise ValueError(f"Input {name} contains NaN or infinity.")
     return value
-
-
-def _check_numpy(value: Any, name: str) -> NDArray[Any]:
-    array: NDArray[Any] = check_array(value, input_name=name, ensure_min_samples=0)
-    if array.dtype.kind == "f" and array.itemsize > 8:  # a long double may be beyond float64
-        array = check_array(array, dtype=np.float64, input_name=name, ensure_min_samples=0)
-    return array
 
 
 def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,74 @@
+"""Arrays, of whatever users have: what scikit-learn's validation does not see to."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_array
+from torch import Tensor
+
+# What numpy, too, knows of torch's floats.
+_FLOATS = (torch.float16, torch.float32, torch.float64)
+
+
+def as_array(values: Any, name: str = "X") -> Any:
+    """A torch tensor, or a list of tensors or images, as a numpy array; others as they are.
+
+    Raises
+    ------
+    TypeError
+        If it is a tensor without an entry for each place.
+    ValueError
+        If it is an array with entries that are masked: what is below the mask would be taken.
+    """
+    if isinstance(values, list | tuple) and len(values):
+        first = as_array(values[0], name)
+        if isinstance(values[0], Tensor) or np.ndim(first) == 3:
+            return np.stack([np.asarray(as_array(value, name)) for value in values])
+    if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} has masked entries. Fill them in, for example with "
+            "sklearn.impute.SimpleImputer, or leave out their samples."
+        )
+    if not isinstance(values, Tensor):
+        return values
+    refuse_other_layouts(values, name)
+    values = values.detach().cpu().resolve_conj().resolve_neg()
+    unknown_to_numpy = values.is_floating_point() and values.dtype not in _FLOATS
+    return (values.float() if unknown_to_numpy else values).numpy()
+
+
+def refuse_other_layouts(tensor: Tensor, name: str) -> None:
+    """Raise TypeError for a tensor that has not an entry for each place."""
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+        raise TypeError(
+            f"{name} must be a dense tensor that holds data, not one that is sparse, nested or on "
+            "the device 'meta'."
+        )
+
+
+def as_numbers(array: Any, name: str = "X") -> Any:
+    """An array that scikit-learn's validation has let pass, if it holds real numbers.
+
+    Raises
+    ------
+    TypeError
+        If it holds dates, durations or records.
+    ValueError
+        If it holds objects that are no finite numbers, as data frames of polars may, or long
+        doubles beyond float64.
+    """
+    if array.dtype == object or array.dtype == np.longdouble:
+        with np.errstate(over="ignore"):
+            array = check_array(array, dtype=np.float64, input_name=name, ensure_min_samples=0)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
+    return array
+
+
+def check_numbers(values: Any, name: str, **options: Any) -> Any:
+    """A 2-D array of finite real numbers, of whatever type they are.
+
+    `options` are those of scikit-learn's `check_array`; errors as there and of `as_numbers`.
+    """
+    return as_numbers(check_array(as_array(values, name), input_name=name, **options), name)
