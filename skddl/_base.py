@@ -299,8 +299,8 @@ def _memory_for_samples(device: torch.device) -> int:
 def range_error(dtype: torch.dtype) -> ValueError:
     """The error of samples that are too large or too small for the type of a network."""
     return ValueError(
-        f"The samples do not fit into dtype={dtype_name(dtype)!r}: they become infinite or zero. "
-        "Scale them, for example with SampleNormalizer."
+        f"The samples do not fit into dtype={dtype_name(dtype)!r}: they become infinite, "
+        "zero, or so small that digits are lost. Scale them, for example with SampleNormalizer."
     )
 
 

@@ -10,7 +10,12 @@ from sklearn.utils import gen_batches
 from threadpoolctl import threadpool_limits
 
 from ._arrays import check_numbers
-from ._first_atoms import auto_lambda1, draw_atoms
+from ._first_atoms import (
+    auto_lambda1,
+    draw_atoms,
+    refuse_squares_out_of_range,
+    squares_error,
+)
 from .sparse_coding import sparse_encode
 from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
@@ -49,6 +54,7 @@ class DictionaryUpdates:
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
+        refuse_squares_out_of_range(X)
         n_components = X.shape[1] if self.n_components is None else self.n_components
         if self.init is None:
             self.components_ = draw_atoms(X, n_components, rng)
@@ -168,8 +174,11 @@ class DictionaryUpdates:
         # Weights that grow linearly with time let the codes of early dictionaries fade.
         weight = 2 / (self.n_iter_ + 1)
         gram, cross = self._means
-        gram += weight * (codes.T @ codes / len(X) - gram)
-        cross += weight * (codes.T @ X / len(X) - cross)
+        with np.errstate(over="ignore", invalid="ignore"):
+            gram += weight * (codes.T @ codes / len(X) - gram)
+            cross += weight * (codes.T @ X / len(X) - cross)
+        if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
+            raise squares_error(gram.dtype)
         # Algorithm 2 of [1]: each atom in turn is minimised over exactly.
         used = np.diag(gram) > np.finfo(gram.dtype).eps * np.trace(gram)
         for j in np.flatnonzero(used):

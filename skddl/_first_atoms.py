@@ -26,10 +26,26 @@ _ALIKE = 1e-5
 def auto_lambda1(X: NDArray[Any]) -> float:
     """The meaning of ``lambda1="auto"`` for samples (or features) `X`."""
     mean_norm = float(_norms(X).mean())
-    if mean_norm == np.inf:
+    if mean_norm == np.inf or (mean_norm == 0 and X.any()):
         raise ValueError("The squared norms of the samples are beyond float64: scale the samples.")
     # Samples that are all zero have no scale; any weight codes them.
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
+
+
+def refuse_squares_out_of_range(X: NDArray[Any]) -> None:
+    """Raise ValueError if the squares of samples are beyond their type."""
+    limits = np.finfo(X.dtype)
+    largest = _norms(X).max() ** 2
+    if X.any() and not limits.tiny / limits.eps <= largest <= limits.max * limits.eps:
+        raise squares_error(X.dtype)
+
+
+def squares_error(dtype: np.dtype) -> ValueError:
+    """The error of samples whose squares are too large or too small for their type."""
+    return ValueError(
+        f"The squares of the samples are beyond {dtype}: scale the samples"
+        + (", or pass them in float64." if dtype == np.float32 else ".")
+    )
 
 
 def warn_of_scale(X: NDArray[Any]) -> None:

@@ -1,5 +1,6 @@
 """What the starts of all estimators with dictionaries share: samples, scales, dictionary, W."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,8 @@ def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
     """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
     x = samples[rows]
-    if not x.isfinite().all() or (not x.any() and samples.raw(rows).any()):
+    too_small = x.abs().max() < torch.finfo(x.dtype).tiny and samples.raw(rows).any()
+    if not x.isfinite().all() or too_small:
         raise range_error(samples.dtype)
     return x
 
@@ -77,7 +79,7 @@ def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
     # The squares in a norm must not overflow, nor must the power of two in the type of the samples.
     norm = largest.log2().item() + (x / largest).norm(dim=1).mean().log2().item()
     limits = torch.finfo(dtype)
-    lowest, highest = np.log2(limits.tiny), np.floor(np.log2(limits.max))
+    lowest, highest = (math.frexp(value)[1] - 1 for value in (limits.tiny, limits.max))
     return float(2.0 ** np.clip(np.round(norm), lowest, highest))
 
 

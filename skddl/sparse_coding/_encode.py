@@ -12,10 +12,12 @@ from torch import Tensor
 
 from .._arrays import check_numbers, refuse_other_layouts
 from ._csr import CsrRows
+from ._finite import all_finite
 from ._gram import gram_matrix
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
-from ._solvers import all_finite, solve
+from ._solvers import solve
+from ._units import Units
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
@@ -122,6 +124,8 @@ def sparse_encode(
     starts = {} if init is None else {"init": init}
     (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
     atoms = _as_tensor(dictionary, dtype)
+    units = Units.of(problem, atoms)
+    problem, atoms = units.problem(problem), units.atoms(atoms)
     size = samples_at_a_time(*atoms.shape, device=atoms.device)
     gram = None
     if len(samples) > size:  # once, not in each part
@@ -134,17 +138,18 @@ def sparse_encode(
         None if sparse_output or len(parts) == 1 else atoms.new_empty((len(samples), len(atoms)))
     )
     for part in parts:
-        coded = solve(
+        solution = solve(
             problem,
-            _as_tensor(samples[part], dtype),
+            units.samples(_as_tensor(samples[part], dtype)),
             atoms,
             solver=solver,
-            init=_as_tensor(start[0][part], dtype) if start else None,
+            init=units.codes(_as_tensor(start[0][part], dtype)) if start else None,
             tol=tol,
             max_iter=max_iter,
             gram=gram,
             finite=True,
-        ).codes
+        )
+        coded = units.usual_codes(solution.codes)
         if sparse_output:
             rows.append(coded.numpy())
         elif codes is not None:
@@ -208,7 +213,11 @@ def kkt_residual(
     """
     problem = ElasticNetProblem(lambda1, lambda2, positive)
     arrays, _ = _check_arrays(X=X, dictionary=dictionary, codes=codes)
-    residual = problem.kkt_residual(*(_as_tensor(values, torch.float64) for values in arrays))
+    samples, atoms, tensor = (_as_tensor(values, torch.float64) for values in arrays)
+    units = Units.of(problem, atoms)
+    residual = units.problem(problem).kkt_residual(
+        units.samples(samples), units.atoms(atoms), units.codes(tensor)
+    )
     return residual if isinstance(X, Tensor) else residual.numpy()
 
 

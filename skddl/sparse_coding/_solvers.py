@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from ._active_set import ActiveSetSolver
+from ._finite import all_finite
 from ._fista import FistaSolver
 from ._precision import full_precision
 from ._problem import ElasticNetProblem
@@ -72,12 +73,6 @@ def get_solver(name: str, device: torch.device) -> Solver:
         f"solver={name!r} does not work here (is it installed? does it support device "
         f"{device.type!r}?). Use solver='auto', on a CPU or with CUDA."
     )
-
-
-def all_finite(values: Tensor) -> bool:
-    """Whether no entry is NaN or infinite."""
-    # A finite sum has finite terms, and costs a tenth of looking at each; it can also overflow.
-    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 def solve(

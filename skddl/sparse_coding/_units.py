@@ -1,0 +1,98 @@
+"""Units in which no square of a sample or an atom is beyond the float type."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ._finite import all_finite
+from ._problem import ElasticNetProblem
+
+# Exponents, of the largest entry of the atoms and of lambda1, that every solver takes as they are.
+_USUAL_ATOMS, _USUAL_LAMBDA1 = 8, 30
+
+
+@dataclass(frozen=True)
+class Units:
+    """Powers of two by which samples and atoms are divided, which rounds nothing.
+
+    The code of ``x / s`` in the atoms ``D / t``, with the weights ``lambda1 / (s t)`` and
+    ``lambda2 / t^2``, is the code of ``x`` in ``D`` times ``t / s``. They follow from lambda1 and
+    the atoms alone: what a sample gets does not depend on its neighbours.
+
+    Attributes
+    ----------
+    sample, atom : int
+        Exponents of s and t; 0 for problems of usual size.
+    """
+
+    sample: int = 0
+    atom: int = 0
+
+    @classmethod
+    def of(cls, problem: ElasticNetProblem, dictionary: Tensor) -> "Units":
+        """Those of a problem."""
+        lowest, highest = dictionary.aminmax()
+        atom = math.frexp(max(-float(lowest), float(highest)))[1]
+        atom = atom if abs(atom) > _USUAL_ATOMS else 0
+        sample = math.frexp(problem.lambda1)[1] - atom
+        return cls(sample if abs(sample) > _USUAL_LAMBDA1 else 0, atom)
+
+    def problem(self, problem: ElasticNetProblem) -> ElasticNetProblem:
+        """The problem in these units."""
+        try:
+            lambda2 = math.ldexp(problem.lambda2, -2 * self.atom)
+        except OverflowError as error:
+            raise ValueError(
+                f"lambda2={problem.lambda2:g} is too large beside the atoms: scale them."
+            ) from error
+        lambda1 = math.ldexp(problem.lambda1, -self.sample - self.atom)
+        return ElasticNetProblem(lambda1, lambda2, problem.positive)
+
+    def samples(self, X: Tensor) -> Tensor:
+        """Samples in these units.
+
+        Raises
+        ------
+        ValueError
+            If they are so large beside lambda1 that their type cannot hold both.
+        """
+        samples = _times_power_of_two(X, -self.sample)
+        if self.sample and not all_finite(samples):
+            raise ValueError("lambda1 is too small beside the samples: increase it.")
+        return samples
+
+    def atoms(self, dictionary: Tensor) -> Tensor:
+        """Atoms in these units."""
+        return _times_power_of_two(dictionary, -self.atom)
+
+    def codes(self, codes: Tensor) -> Tensor:
+        """Codes in these units."""
+        return _times_power_of_two(codes, self.atom - self.sample)
+
+    def usual_codes(self, codes: Tensor) -> Tensor:
+        """Codes that are in these units, as they are without.
+
+        Raises
+        ------
+        ValueError
+            If their type cannot hold them.
+        """
+        codes = _times_power_of_two(codes, self.sample - self.atom)
+        if not all_finite(codes):
+            dtype = str(codes.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"Some codes, or what they are computed from, are beyond {dtype}: scale the "
+                "samples or the atoms."
+            )
+        return codes
+
+
+def _times_power_of_two(values: Tensor, exponent: int) -> Tensor:
+    if exponent == 0:
+        return values
+    # In parts: the power itself may be beyond the type of the values.
+    while exponent:
+        part = max(-100, min(100, exponent))
+        values, exponent = values * 2.0**part, exponent - part
+    return values
