@@ -10,6 +10,7 @@ from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import validate_data
 
 from ._arrays import as_array, as_numbers
+from ._base import unchanged_on_error
 from ._saving import SavableEstimator
 
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
@@ -92,7 +93,8 @@ class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, SavableEstimator)
         TypeError
             If `X` is sparse.
         """
-        self._flatten(X, reset=True)
+        with unchanged_on_error(self):
+            self._flatten(X, reset=True)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.floating]:
