@@ -59,8 +59,9 @@ def as_numbers(array: Any, name: str = "X") -> Any:
         doubles beyond float64.
     """
     if array.dtype == object or array.dtype == np.longdouble:
+        any_shape = {"ensure_2d": False, "allow_nd": True, "ensure_min_samples": 0}
         with np.errstate(over="ignore"):
-            array = check_array(array, dtype=np.float64, input_name=name, ensure_min_samples=0)
+            array = check_array(array, dtype=np.float64, input_name=name, **any_shape)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
     return array

@@ -20,6 +20,17 @@ def _has_probabilities(classifier: Any) -> bool:
     return True
 
 
+def _check_labels(labels: NDArray[Any]) -> None:
+    """Raise ValueError for what are no classes, TypeError if they cannot be sorted."""
+    try:
+        check_classification_targets(labels)
+    except TypeError as error:
+        types = sorted({type(label).__name__ for label in labels})
+        if len(types) == 1:
+            raise
+        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}.") from error
+
+
 class TorchClassifier(ClassifierMixin, SupervisedEstimator):
     """Base of the classifiers, which have the parameter `class_weight`, too."""
 
@@ -152,7 +163,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
     ) -> Targets:
         unlabelled = self._find_unlabelled(y)
         if not unlabelled.all():
-            check_classification_targets(y[~unlabelled])
+            _check_labels(y[~unlabelled])
         # A first call of partial_fit may know of classes that it does not see.
         self.classes_, targets = encode_labels(
             y,
