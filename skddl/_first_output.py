@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from .nn._losses import Loss, cross_entropy
 
+# More weights than that, as of thousands of classes with thousands of atoms, start from zero: the
+# best ones would take gigabytes and hours to find.
+_MAX_WEIGHTS = 2**23
 _LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
 
 
@@ -16,7 +19,7 @@ def fit_output_(
 ) -> None:
     """Set W and b to those of the convex problem (5), ``weighted mean loss + nu1/2 ||W||^2``.
 
-    With the softmax loss, which would draw the intercept of a class that does not occur in `y` to
+    More than 8 million weights are set to zero. With the softmax loss, which would draw the intercept of a class that does not occur in `y` to
     minus infinity, W and b of such a class are zero.
     """
     present = torch.arange(output.out_features)
@@ -29,6 +32,8 @@ def fit_output_(
             return
     sample_weight = sample_weight / sample_weight.mean()
     n_weights = len(present) * codes.shape[1]
+    if n_weights > _MAX_WEIGHTS:
+        return
 
     def split(flat: Tensor) -> tuple[Tensor, Tensor | None]:
         weight, bias = flat[:n_weights].reshape(len(present), -1), flat[n_weights:]

@@ -28,7 +28,7 @@ from ._base import (
 )
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
-from ._first_atoms import auto_lambda1, warn_of_zero_codes
+from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
 from .training import CheckpointFile, identify
@@ -430,14 +430,17 @@ def class_dictionary(
     blocks = [labels == label for label in classes]
     if 0 in sizes:
         sizes, blocks = np.array([n_components]), [np.ones(len(samples), dtype=bool)]
-    learned = []
+    atoms, n_redrawn = [], 0
     for size, block in zip(sizes, blocks, strict=True):
+        if size == block.sum() == 1:  # learning would only find the sample's direction again
+            atoms.append(draw_atoms(samples[block], 1, rng))
+            continue
         odl = OnlineDictionaryLearning(
             int(size), lambda1=lambda1, lambda2=lambda2, max_iter=100, solver=solver
         )
-        learned.append(odl._fit_inside(samples[block], rng))
-    dictionary = np.concatenate([odl.components_ for odl in learned])
-    return dictionary, sum(odl.n_redrawn_ for odl in learned)
+        atoms.append(odl._fit_inside(samples[block], rng).components_)
+        n_redrawn += odl.n_redrawn_
+    return np.concatenate(atoms), n_redrawn
 
 
 def atoms_per_class(y: ArrayLike) -> NDArray[np.intp]:
