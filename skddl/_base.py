@@ -24,7 +24,7 @@ from ._callbacks import CallbackSupportMixin
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import DivergenceError, identify, own_gpu
+from .training import DivergenceError, identify, interrupts, own_gpu
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.
@@ -383,14 +383,16 @@ def deterministic_convolutions(device: torch.device) -> Iterator[None]:
 def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Leave the attributes of `estimator` as they were when an exception passes.
 
-    A training that diverged is the exception: what it had reached is kept.
+    A training that diverged is the exception: what it had reached is kept. Ctrl-C waits inside,
+    unless it is allowed.
     """
     before = dict(vars(estimator))
-    try:
-        yield
-    except DivergenceError:
-        raise
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+    with interrupts.guarded():
+        try:
+            yield
+        except DivergenceError:
+            raise
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise

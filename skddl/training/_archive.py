@@ -37,6 +37,11 @@ def write_archive(
     tensors : dict of Tensors
     content : object
         What JSON can hold.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: a file that was there is as it was.
     """
     path = Path(path)
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
@@ -51,7 +56,11 @@ def write_archive(
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         save_file(plain, partial, metadata=metadata)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())  # else a power failure might leave an empty file in its place
         os.replace(partial, path)
+    except SafetensorError as error:
+        raise OSError(f"The file {str(path)!r} cannot be written: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
 
