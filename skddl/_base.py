@@ -354,14 +354,21 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
     """Make torch's global generators start at `seed`, and put them back as they were afterwards.
 
     They are the CPU's and, if it is a GPU, that of `device`; other GPUs are not even woken up.
+    Ctrl-C is to be held around this, lest it come while they are put back.
     """
     gpus = [device] if device is not None and device.type == "cuda" else []
-    with _global_rng_lock, torch.random.fork_rng(gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        yield
+    while not _global_rng_lock.acquire(timeout=0.1):
+        with interrupts.allowed():
+            pass  # another thread may train for hours
+    try:
+        with torch.random.fork_rng(gpus):
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+            yield
+    finally:
+        _global_rng_lock.release()
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class DictionaryUpdates:
         size = min(self.batch_size, len(X))
         # Threads of numpy's products would wait for work by spinning, and so do those of torch:
         # taking turns on the same cores, they make each other several times slower.
-        with threadpool_limits(1, user_api="blas"):
+        with interrupts.held(), threadpool_limits(1, user_api="blas"):
             for step in range(n_iter):
                 if len(order) < size:
                     order = np.concatenate([order, rng.permutation(len(X))])

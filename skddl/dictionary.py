@@ -252,7 +252,7 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with threadpool_limits(1, user_api="blas"):
+            with interrupts.held(), threadpool_limits(1, user_api="blas"):
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)

@@ -43,9 +43,13 @@ class Interrupts:
             if self._is_waiting:
                 handler(signal.SIGINT, None)
 
-    def allowed(self) -> "_Allowed":
+    def allowed(self) -> "_Region":
         """Inside, it is raised, once; what has been waiting is raised at the beginning."""
-        return _Allowed(self)
+        return _Region(self, True)
+
+    def held(self) -> "_Region":
+        """Inside, it waits, and is raised at the end if it was allowed before."""
+        return _Region(self, False)
 
     def hold(self) -> None:
         """Let it wait, until it is `allowed` anew, or until the end of the fit."""
@@ -68,21 +72,25 @@ class Interrupts:
             self._receive(signal.SIGINT, None)
 
 
-class _Allowed:
+class _Region:
     """A class, since an interrupt on the way out of a generator would leave it behind."""
 
-    def __init__(self, interrupts: Interrupts) -> None:
+    def __init__(self, interrupts: Interrupts, may_raise: bool) -> None:
         self.interrupts = interrupts
+        self.may_raise = may_raise
 
     def __enter__(self) -> None:
         if _in_main_thread():
             self.before = self.interrupts._may_raise
-            self.interrupts._let(True)
+            self.interrupts._let(self.may_raise)
 
-    def __exit__(self, *_: object) -> None:
-        # Not what it was before where `hold` has been called inside.
-        if _in_main_thread() and not self.before:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if not _in_main_thread():
+            return
+        if not self.before:
             self.interrupts._may_raise = False
+        elif not self.may_raise and error is None:
+            self.interrupts._let(True)
 
 
 def _in_main_thread() -> bool:

@@ -143,7 +143,7 @@ def assert_usable(model, states):
     [
         ("dropout, batch norm, momentum", 6),
         ("online", 4),
-        *(pytest.param(name, 60, marks=soak) for name in fits.FITS),
+        *(pytest.param(name, 50, marks=soak) for name in fits.FITS),
     ],
 )
 def test_interrupted_fit_leaves_a_model_that_is_whole(
