@@ -141,7 +141,11 @@ class SupervisedEstimator(TorchEstimator):
         Warns
         -----
         UserWarning
-            If Ctrl-C ends the training early: the model so far is kept, and can be used.
+            If Ctrl-C ends the training early: the model so far is kept, and can be used. Before
+            there is one, the estimator is as it was, and KeyboardInterrupt is raised; it is also
+            raised, at the end, for a Ctrl-C that comes after training.
+        RuntimeWarning
+            If the checkpoint cannot be written: training goes on.
         """
         with unchanged_on_error(self), interrupts.allowed():
             rng = self._random_state()

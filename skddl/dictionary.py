@@ -186,6 +186,13 @@ class OnlineDictionaryLearning(
         ------
         ValueError
             If a parameter or the samples are not valid; the estimator is then as it was.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used.
+        RuntimeWarning
+            If the checkpoint cannot be written: learning goes on.
         """
         with unchanged_on_error(self), interrupts.allowed():
             samples = self._validate(X, reset=True)
