@@ -25,7 +25,7 @@ from ._callbacks import CallbackSupportMixin
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import DivergenceError, identify, own_gpu
+from .training import DivergenceError, identify, interrupts, own_gpu
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.
@@ -346,14 +346,21 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
     """Make torch's global generators start at `seed`, and put them back as they were afterwards.
 
     They are the CPU's and, if it is a GPU, that of `device`; other GPUs are not even woken up.
+    Ctrl-C is to be held around this, lest it come while they are put back.
     """
     gpus = [device] if device is not None and device.type == "cuda" else []
-    with _global_rng_lock, torch.random.fork_rng(gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        yield
+    while not _global_rng_lock.acquire(timeout=0.1):
+        with interrupts.allowed():
+            pass  # another thread may train for hours
+    try:
+        with torch.random.fork_rng(gpus):
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+            yield
+    finally:
+        _global_rng_lock.release()
 
 
 @contextmanager
@@ -375,14 +382,16 @@ def deterministic_convolutions(device: torch.device) -> Iterator[None]:
 def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Leave the attributes of `estimator` as they were when an exception passes.
 
-    A training that diverged is the exception: what it had reached is kept.
+    A training that diverged is the exception: what it had reached is kept. Ctrl-C waits inside,
+    unless it is allowed.
     """
     before = dict(vars(estimator))
-    try:
-        yield
-    except DivergenceError:
-        raise
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+    with interrupts.guarded():
+        try:
+            yield
+        except DivergenceError:
+            raise
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from ._base import unchanged_on_error
 from ._supervised import SupervisedEstimator
 from ._training_data import Targets, TrainingData, encode_labels
+from .training import interrupts
 
 
 def _has_probabilities(classifier: Any) -> bool:
@@ -72,7 +73,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         self : object
         """
         first = not hasattr(self, "module_")
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             rng = self._random_state()
             known: Any = None if classes is None else self._labelled_classes(classes)
             if first:

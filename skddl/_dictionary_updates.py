@@ -21,6 +21,7 @@ from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import get_solver
 from .sparse_coding._spams import spams
+from .training import interrupts
 
 # Samples that are in memory at a time, and coded to find atoms that nothing uses: as many as
 # task-driven learning starts from.
@@ -124,7 +125,7 @@ class DictionaryUpdates:
         size = min(self.batch_size, len(X))
         # Threads of numpy's products would wait for work by spinning, and so do those of torch:
         # taking turns on the same cores, they make each other several times slower.
-        with threadpool_limits(1, user_api="blas"):
+        with interrupts.held(), threadpool_limits(1, user_api="blas"):
             for step in range(n_iter):
                 if len(order) < size:
                     order = np.concatenate([order, rng.permutation(len(X))])
@@ -169,7 +170,8 @@ class DictionaryUpdates:
 
     def _update(self, X: NDArray[Any]) -> None:
         """Algorithm 1 of [1]: add a mini-batch to the means, and update the atoms."""
-        codes = self._encode(X)
+        with interrupts.allowed():
+            codes = self._encode(X)
         self.n_iter_ += 1
         # Weights that grow linearly with time let the codes of early dictionaries fade.
         weight = 2 / (self.n_iter_ + 1)
@@ -193,12 +195,13 @@ class DictionaryUpdates:
         n_atoms = len(self.components_)
         gram, cross = np.zeros((n_atoms, n_atoms), X.dtype), np.zeros_like(self.components_)
         used, error = np.zeros(n_atoms, dtype=bool), np.empty(len(X), X.dtype)
-        for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
-            codes = self._encode(X[part])
-            gram += codes.T @ codes / len(X)
-            cross += codes.T @ X[part] / len(X)
-            used |= codes.any(axis=0)
-            error[part] = self._error(X[part], codes)
+        with interrupts.allowed():
+            for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
+                codes = self._encode(X[part])
+                gram += codes.T @ codes / len(X)
+                cross += codes.T @ X[part] / len(X)
+                used |= codes.any(axis=0)
+                error[part] = self._error(X[part], codes)
         self._means = gram, cross
         return self._replace(np.flatnonzero(~used), X, error)
 

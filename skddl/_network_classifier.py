@@ -30,6 +30,7 @@ from .training import (
     SCHEDULES,
     RateFactor,
     TrainingState,
+    interrupts,
     make_optimizer,
     over_training,
 )
@@ -168,7 +169,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         return {"activation": "relu"}
 
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
-        with seeded_torch(rng.randint(2**31)):
+        with interrupts.held(), seeded_torch(rng.randint(2**31)), interrupts.allowed():
             network = self._build_network(data.input_shape, data.targets.n_outputs)
         inputs = standardized_inputs(
             data.samples,

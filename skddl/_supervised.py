@@ -36,7 +36,9 @@ from .training import (
     Processes,
     RateFactor,
     TrainingState,
+    ended_by_interrupt,
     identify,
+    interrupts,
     train,
 )
 
@@ -140,9 +142,13 @@ class SupervisedEstimator(TorchEstimator):
         Warns
         -----
         UserWarning
-            If Ctrl-C ends the training early: the model so far is kept, and can be used.
+            If Ctrl-C ends the training early: the model so far is kept, and can be used. Before
+            there is one, the estimator is as it was, and KeyboardInterrupt is raised; it is also
+            raised, at the end, for a Ctrl-C that comes after training.
+        RuntimeWarning
+            If the checkpoint cannot be written: training goes on.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             rng = self._random_state()
             goes_on = self.warm_start and hasattr(self, "module_")
             data = self._validate_training_data(X, y, sample_weight, reset=not goes_on)
@@ -332,11 +338,14 @@ class SupervisedEstimator(TorchEstimator):
             return EpochCallbacks(self, data.samples.X, data.labels, n_epochs, self._snapshot)
 
         callbacks = processes.each(make_callbacks)
+        if not inside:
+            interrupts.hold()  # from here on there is a model to keep
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():
             # Calls of partial_fit, of one seed, must not all draw the same.
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
+        until = state.iteration + n_iter
         try:
             with own_rng, deterministic_convolutions(device):
                 train(
@@ -345,7 +354,7 @@ class SupervisedEstimator(TorchEstimator):
                     self._make_optimizer(),
                     sampler,
                     state,
-                    until=state.iteration + n_iter,
+                    until=until,
                     rate_factor=self._rate_factor(state.iteration, n_iter if whole_fit else None),
                     early_stopping=early_stopping,
                     checkpoint=checkpoint,
@@ -360,7 +369,8 @@ class SupervisedEstimator(TorchEstimator):
             network.cpu().eval()
             state.moments.cpu_()
         if callbacks:
-            callbacks.end_fit()
+            with ended_by_interrupt(state, until), interrupts.allowed():
+                callbacks.end_fit()
         if whole_fit and not len(unlabelled) and early_stopping is None and processes.is_first:
             self._warn_of_divergence(targets.values[labelled])
 
@@ -401,7 +411,8 @@ class SupervisedEstimator(TorchEstimator):
             self._identify(data, iteration),
             global_rng=self._draws_while_training(),
         )
-        Processes.current().each(checkpoint.check)
+        processes = Processes.current()
+        processes.each(lambda: checkpoint.check(writes=processes.is_first))
         return checkpoint
 
     def _identify(self, data: TrainingData, iteration: int) -> str:

@@ -19,7 +19,7 @@ from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
-from .training import make_optimizer
+from .training import interrupts, make_optimizer
 
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
@@ -117,7 +117,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     def _start(self, data: TrainingData, rng: np.random.RandomState) -> None:
         samples = data.samples.on("cpu")
         pretrained = self._pretrained_features(data, rng)
-        with seeded_torch(rng.randint(2**31)):
+        with interrupts.held(), seeded_torch(rng.randint(2**31)), interrupts.allowed():
             features, n_features_out = make_features(
                 self.features,
                 data.input_shape,

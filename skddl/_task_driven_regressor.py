@@ -16,6 +16,7 @@ from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
+from .training import interrupts
 
 
 class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDrivenEstimator):
@@ -179,7 +180,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         self : object
         """
         first = not hasattr(self, "module_")
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             rng = self._random_state()
             data = self._validate_training_data(X, y, sample_weight, reset=first, of_fit=False)
             self._fit_one_pass(data, rng, first)

@@ -19,7 +19,7 @@ from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_n
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .training import make_optimizer
+from .training import interrupts, make_optimizer
 
 
 class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
@@ -273,7 +273,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             )
         if self.global_pooling and not has_patches:
             raise ValueError("global_pooling=True needs a layer with patches: pass patch_size.")
-        with seeded_torch(rng.randint(2**31)):
+        with interrupts.held(), seeded_torch(rng.randint(2**31)), interrupts.allowed():
             network = self._make_network(layers, data.input_shape, data.targets.n_outputs)
             n_redrawn = start_deep_network_(
                 network,

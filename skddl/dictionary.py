@@ -31,7 +31,7 @@ from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
-from .training import CheckpointFile, identify
+from .training import CheckpointFile, identify, interrupts
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
@@ -186,8 +186,15 @@ class OnlineDictionaryLearning(
         ------
         ValueError
             If a parameter or the samples are not valid; the estimator is then as it was.
+
+        Warns
+        -----
+        UserWarning
+            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used.
+        RuntimeWarning
+            If the checkpoint cannot be written: learning goes on.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             samples = self._validate(X, reset=True)
             rng = seeded_generator(self)
             checkpoint = self._make_checkpoint(samples)
@@ -206,21 +213,25 @@ class OnlineDictionaryLearning(
             progress = tqdm(total=self.max_iter, initial=self.n_iter_, disable=not self.verbose)
 
             def after_batch(is_last: bool) -> bool:
-                if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
-                    self._save(checkpoint)
+                with interrupts.allowed():
+                    if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
+                        self._save(checkpoint)
                 progress.update()
-                return callbacks.end_epoch()
+                with interrupts.allowed():
+                    return callbacks.end_epoch()
 
+            interrupts.hold()  # from here on there is a dictionary to keep
             try:
                 with progress:
                     self._learn(samples, drawn, rng, after_batch)
+                with interrupts.allowed():
+                    callbacks.end_fit()
             except KeyboardInterrupt:
                 warnings.warn(
                     f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
                     "so far is kept.",
                     stacklevel=4,
                 )
-            callbacks.end_fit()
             warn_of_zero_codes(self._problem, drawn, self.components_)
         return self
 
@@ -239,7 +250,7 @@ class OnlineDictionaryLearning(
         self : object
         """
         first = not hasattr(self, "components_")
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             samples = self._validate(X, reset=first)
             if first:
                 rng = check_random_state(self.random_state)
@@ -248,7 +259,7 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with threadpool_limits(1, user_api="blas"):
+            with interrupts.held(), threadpool_limits(1, user_api="blas"):
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)

@@ -6,7 +6,8 @@ from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, CheckpointFile
 from ._early_stopping import EarlyStopping
 from ._identity import identify
-from ._loop import DivergenceError, project_, train
+from ._interrupts import interrupts
+from ._loop import DivergenceError, ended_by_interrupt, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
 from ._processes import Processes, own_gpu
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
@@ -25,7 +26,9 @@ __all__ = [
     "Processes",
     "RateFactor",
     "TrainingState",
+    "ended_by_interrupt",
     "identify",
+    "interrupts",
     "inverse_time",
     "make_optimizer",
     "over_training",

@@ -5,6 +5,7 @@ Nothing in such a file is executed when it is read.
 
 import json
 import os
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 # To be raised by a change after which older files cannot be read as they are.
@@ -37,6 +38,11 @@ def write_archive(
     tensors : dict of Tensors
     content : object
         What JSON can hold.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written: a file that was there is as it was.
     """
     path = Path(path)
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
@@ -50,10 +56,15 @@ def write_archive(
     # Of a name of its own: several processes may write the same file.
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
-        save_file(plain, partial, metadata=metadata)
+        with open(partial, "wb") as file:
+            # Not `save_file`, which has a file of its own meanwhile, and hides it from others.
+            file.write(save(plain, metadata=metadata))
+            file.flush()
+            os.fsync(file.fileno())  # else a power failure might leave an empty file in its place
         os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide the one that is why it cannot be written
+            partial.unlink(missing_ok=True)
 
 
 def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], Any]:

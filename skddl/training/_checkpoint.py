@@ -1,9 +1,12 @@
 """Checkpoints: a training that was killed goes on where it stood."""
 
 import os
+import re
+import tempfile
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from ._state import TrainingState, pack_state, unpack_state, with_prefix
 _KIND = "checkpoint"
 # A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
 _STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
+# What is being written grows all the time; what has not grown for so long is a killed process's.
+_SECONDS_OF_SILENCE = 600.0
 
 
 class CheckpointFile:
@@ -34,25 +39,53 @@ class CheckpointFile:
     def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
         self.path = Path(path)
         self.identity = identity
-        self._written_at = time.monotonic()
+        self._tried_at = time.monotonic()
+        self._has_warned = False
 
-    def check(self) -> None:
-        """Raise the errors of `read`, or that of a folder that is missing, right now."""
-        if not self.path.absolute().parent.is_dir():
+    def check(self, *, writes: bool = True) -> None:
+        """Raise the errors of `read`, or those of the folder, right now.
+
+        `writes`: whether it is this process that writes the file, of several that train together.
+        It then removes what processes that were killed while writing it have left behind.
+        """
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
             raise ValueError(f"The folder of checkpoint={str(self.path)!r} does not exist.")
         self.read()
+        if not writes:
+            return
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ValueError(
+                f"In the folder of checkpoint={str(self.path)!r} no file can be written: {error}"
+            ) from error
+        self._remove_litter(folder)
 
     def is_due(self, iteration: int) -> bool:
         """Whether it is time to write."""
         return (
-            iteration % _STEPS_BETWEEN == 0
-            or time.monotonic() - self._written_at > _SECONDS_BETWEEN
+            iteration % _STEPS_BETWEEN == 0 or time.monotonic() - self._tried_at > _SECONDS_BETWEEN
         )
 
     def save(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
-        """Replace the file, in one move: it is never half written."""
-        write_archive(self.path, _KIND, tensors, {"identity": self.identity, **content})
-        self._written_at = time.monotonic()
+        """Replace the file, in one move: it is never half written.
+
+        If that fails, the file is as it was: a warning says so, once, and learning goes on.
+        """
+        try:
+            write_archive(self.path, _KIND, tensors, {"identity": self.identity, **content})
+        except OSError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(
+                    f"The checkpoint {str(self.path)!r} could not be written: {error}. Learning "
+                    "goes on, and tries again whenever a checkpoint is due.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        finally:
+            self._tried_at = time.monotonic()
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What was saved; None if there is no file.
@@ -75,6 +108,15 @@ class CheckpointFile:
                 "and each that goes on by warm_start needs a file of its own."
             )
         return tensors, content
+
+    def _remove_litter(self, folder: Path) -> None:
+        partial = re.compile(re.escape(self.path.name) + r"\.[0-9a-f]{32}\.partial")
+        for path in folder.iterdir():
+            if not partial.fullmatch(path.name):
+                continue
+            with suppress(OSError):  # another process removes it, too
+                if time.time() - path.stat().st_mtime > _SECONDS_OF_SILENCE:
+                    path.unlink()
 
     @contextmanager
     def damaged(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
+from ._interrupts import interrupts
 from ._optimizers import Moments
 from ._processes import Processes
 from ._schedules import RateFactor
@@ -99,15 +100,16 @@ def train(
     buffers = [buffer for buffer in floating if bool(buffer.isfinite().all())]
     # Of several processes none can end alone: the others would wait for it.
     alone = processes.size == 1
-    may_end = _interruptible(state, until) if interruptible and alone else nullcontext()
+    may_end = ended_by_interrupt(state, until) if interruptible and alone else nullcontext()
     together = processes.ending_together(shared=DivergenceError)
     with progress, may_end, _keep_moments(optimizer, state), together:
         while state.iteration < until and not state.finished:
             step = state.iteration
             with undo, torch.enable_grad():
-                loss, metrics = compute_loss(step)
-                optimizer.zero_grad()
-                loss.backward()
+                with interrupts.allowed():
+                    loss, metrics = compute_loss(step)
+                    optimizer.zero_grad()
+                    loss.backward()
                 loss = loss.detach()
                 gradients = [p.grad for p in module.parameters() if p.grad is not None]
                 if not alone:
@@ -132,17 +134,22 @@ def train(
             state.record_step(values["loss"], metrics)
             progress.update()
             if sampler.ends_epoch(step) or state.iteration == until:
-                entry = state.record_epoch(learning_rate)
-                progress.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
+                scores = {}
                 if early_stopping is not None:
-                    entry["validation_score"] = processes.of_first(early_stopping.score())
-                    state.finished = early_stopping.update(module, entry["validation_score"])
-                if processes.of_first(on_epoch is not None and on_epoch()):
-                    state.finished = True
+                    with interrupts.allowed():
+                        scores["validation_score"] = processes.of_first(early_stopping.score())
+                    state.finished = early_stopping.update(module, scores["validation_score"])
+                entry = state.record_epoch(learning_rate)
+                entry.update(scores)
+                progress.set_postfix(loss=f"{entry['loss']:.4f}", refresh=False)
+                with interrupts.allowed():
+                    if processes.of_first(on_epoch is not None and on_epoch()):
+                        state.finished = True
             if checkpoint is None or not processes.is_first:
                 continue
             if checkpoint.is_due(state.iteration) or state.finished or state.iteration == until:
-                checkpoint.write(module, optimizer, state, early_stopping)
+                with interrupts.allowed():
+                    checkpoint.write(module, optimizer, state, early_stopping)
     if early_stopping is not None and early_stopping.best_state:
         module.load_state_dict(early_stopping.best_state)
     module.eval()
@@ -200,7 +207,7 @@ class _Undo:
 
 
 @contextmanager
-def _interruptible(state: TrainingState, until: int) -> Iterator[None]:
+def ended_by_interrupt(state: TrainingState, until: int) -> Iterator[None]:
     """Turn Ctrl-C into a warning."""
     try:
         yield

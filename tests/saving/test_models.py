@@ -203,7 +203,7 @@ def test_failure_leaves_the_former_file_as_it_was(path, fitted, monkeypatch):
     def fail(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("skddl.training._archive.save_file", fail)
+    monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         fitted("identity").save(path)
     assert path.read_bytes() == before

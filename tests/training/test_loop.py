@@ -113,6 +113,20 @@ def test_interrupted_training_ends_after_the_last_whole_step():
     assert torch.equal(problem.parameters(), until_then.parameters())
 
 
+def test_epoch_whose_score_is_interrupted_has_no_entry_without_one():
+    problem = Problem()
+    scores = iter([0.1, 0.5])
+
+    def score():
+        for value in scores:
+            return value
+        raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="interrupted after 15 of 23 iterations"):
+        problem.train(early_stopping=EarlyStopping(score, patience=3, tol=0.0))
+    assert [entry["validation_score"] for entry in problem.state.history] == [0.1, 0.5]
+
+
 def test_failing_step_is_taken_back_also_in_batch_norm():
     problem, until_then = fail_in_the_middle(Killed)
     with pytest.raises(Killed):

@@ -1,0 +1,100 @@
+"""Ctrl-C during a fit: it raises KeyboardInterrupt where that does no harm, else a moment later.
+
+An interrupt between two statements that belong together, as a step of the optimizer and its
+projection, would leave half a step; one while an earlier one is dealt with, half a model.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Interrupts:
+    """What becomes of Ctrl-C; there is one, since it reaches the main thread of a process alone."""
+
+    def __init__(self) -> None:
+        self._handler: Callable[[int, FrameType | None], Any] = signal.default_int_handler
+        self._may_raise = False
+        self._is_waiting = False
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Inside, it is raised where it is `allowed`; what came elsewhere is raised at the end."""
+        handler = signal.getsignal(signal.SIGINT)
+        if not _in_main_thread() or not callable(handler):
+            yield
+            return
+        if handler == self._receive:  # a fit inside another one
+            before, self._may_raise = self._may_raise, False
+            try:
+                yield
+            finally:
+                self._let(before)
+            return
+        self._handler, self._may_raise, self._is_waiting = handler, False, False
+        signal.signal(signal.SIGINT, self._receive)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if self._is_waiting:
+                handler(signal.SIGINT, None)
+
+    def allowed(self) -> "_Region":
+        """Inside, it is raised, once; what has been waiting is raised at the beginning."""
+        return _Region(self, True)
+
+    def held(self) -> "_Region":
+        """Inside, it waits, and is raised at the end if it was allowed before."""
+        return _Region(self, False)
+
+    def hold(self) -> None:
+        """Let it wait, until it is `allowed` anew, or until the end of the fit."""
+        if _in_main_thread():
+            self._may_raise = False
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if not self._may_raise:
+            self._is_waiting = True
+            return
+        # Whatever tidies up after this one is not to be interrupted in turn.
+        self._may_raise = False
+        self._handler(number, frame)
+        self._may_raise = True  # that of the user's program did not raise
+
+    def _let(self, may_raise: bool) -> None:
+        self._may_raise = may_raise
+        if may_raise and self._is_waiting:
+            self._is_waiting = False
+            self._receive(signal.SIGINT, None)
+
+
+class _Region:
+    """A class, since an interrupt on the way out of a generator would leave it behind."""
+
+    def __init__(self, interrupts: Interrupts, may_raise: bool) -> None:
+        self.interrupts = interrupts
+        self.may_raise = may_raise
+
+    def __enter__(self) -> None:
+        if _in_main_thread():
+            self.before = self.interrupts._may_raise
+            self.interrupts._let(self.may_raise)
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if not _in_main_thread():
+            return
+        if not self.before:
+            self.interrupts._may_raise = False
+        elif not self.may_raise and error is None:
+            self.interrupts._let(True)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+interrupts = Interrupts()

@@ -1,0 +1,178 @@
+"""Ctrl-C at any line of a fit: the model so far is kept, or the model that was there before.
+
+A tracing function sends the signal before the n-th line of Python that a fit executes.
+"""
+
+import copy
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+import skddl
+from skddl import DeTraMeClassifier, OnlineDictionaryLearning
+from skddl.training import Checkpoint, _checkpoint
+from skddl.training._optimizers import Moments
+
+from . import fits
+
+soak = pytest.mark.soak
+# Lines of these count: the package's, and those of what opens and closes its contexts.
+TRACED = (str(Path(skddl.__file__).parent), "contextlib.py", "grad_mode.py", "torch/random.py")
+WITHOUT_INIT = (DeTraMeClassifier, OnlineDictionaryLearning)
+SHORT = {
+    name: {
+        **({"max_epochs": 3} if "max_epochs" in parameters else {"max_iter": 7}),
+        # Learning the first dictionary would be most of the lines; "lenet" has them.
+        **({} if name == "lenet" or estimator in WITHOUT_INIT else {"init": "samples"}),
+    }
+    for name, (estimator, parameters, _) in fits.FITS.items()
+}
+
+
+class InterruptsAtLines:
+    """Counts the lines that are executed inside, and sends SIGINT before some of them."""
+
+    def __init__(self, *numbers):
+        self.numbers = numbers
+        self.n_lines = 0
+
+    def __enter__(self):
+        sys.settrace(self.enter_frame)
+        return self
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+        sys.settrace(None)
+
+    def enter_frame(self, frame, event, argument):
+        name = frame.f_code.co_filename
+        is_traced = name.startswith(TRACED[0]) or name.endswith(TRACED[1:])
+        return self.enter_line if is_traced else None
+
+    def enter_line(self, frame, event, argument):
+        if event == "line":
+            self.n_lines += 1
+            if self.n_lines in self.numbers:
+                # Tracing ends with the interrupt, an error of this function; for a second one it is
+                # begun anew with the next call.
+                sys.setprofile(lambda *_: sys.settrace(self.enter_frame))
+                signal.raise_signal(signal.SIGINT)
+        return self.enter_line
+
+
+def state_of(model):
+    """All that learning changes."""
+    if isinstance(model, OnlineDictionaryLearning):
+        return [model.components_.copy(), *(mean.copy() for mean in model._means)]
+    training = model._training
+    return arrays_of(model.module_.state_dict(), training.moments, training.curves["loss"])
+
+
+def arrays_of(module_state, moments, losses):
+    tensors = [*module_state.values(), *(v for m in moments.tensors.values() for v in m.values())]
+    return [np.array(losses), *(tensor.detach().numpy().copy() for tensor in tensors)]
+
+
+@pytest.fixture
+def states_after_each_step(monkeypatch, tmp_path):
+    """What a fit that ends after so many steps is to be, and what it finds at its end."""
+
+    def states_of(name):
+        states = {}
+
+        def note(checkpoint, module, optimizer, state, early_stopping):
+            best = early_stopping and early_stopping.best_state
+            arguments = best or module.state_dict(), Moments.of(optimizer), state.curves["loss"]
+            states[state.iteration] = arrays_of(*arguments)
+
+        def note_dictionary(model, checkpoint):
+            states[model.n_iter_] = state_of(model)
+
+        model, labels = fits.make(name, **SHORT[name], checkpoint=tmp_path / "not written")
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "write", note)
+            patch.setattr(OnlineDictionaryLearning, "_save", note_dictionary)
+            model.fit(fits.X, labels)
+        return states, fits.found_in(model)
+
+    monkeypatch.setattr(_checkpoint, "_STEPS_BETWEEN", 1)
+    return states_of
+
+
+def interrupt(model, labels, *lines):
+    """Fit, with Ctrl-C before some lines; whether that raised, and whether there was a warning."""
+    raised = False
+    with warnings.catch_warnings(record=True) as caught, InterruptsAtLines(*lines) as seen:
+        warnings.simplefilter("always")
+        try:
+            model.fit(fits.X, labels)
+        except KeyboardInterrupt:
+            raised = True
+    for warning in caught:
+        assert "interrupted after" in str(warning.message)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return raised, bool(caught), seen.n_lines
+
+
+def identities(model):
+    return {name: id(value) for name, value in vars(model).items()}
+
+
+def assert_usable(model, states):
+    """What it is after one of its steps; and it can go on."""
+    if model.n_iter_ in states:
+        for found, expected in zip(state_of(model), states[model.n_iter_], strict=True):
+            np.testing.assert_array_equal(found, expected)
+    fits.found_in(model)
+    if not isinstance(model, OnlineDictionaryLearning):
+        assert not model.module_.training
+        assert len(model.loss_curve_) == model.n_iter_
+        iterations = [entry["iteration"] for entry in model.history_]
+        assert iterations == sorted(set(iterations))
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize(
+    ("name", "n_points"),
+    [
+        ("dropout, batch norm, momentum", 6),
+        ("online", 4),
+        *(pytest.param(name, 50, marks=soak) for name in fits.FITS),
+    ],
+)
+def test_interrupted_fit_leaves_a_model_that_is_whole(
+    name, n_points, twice, states_after_each_step, tmp_path, tried
+):
+    states, at_the_end = states_after_each_step(name)
+    if "early stopping" in name:
+        states.clear()  # which state is the best depends on whether the last one has a score
+    before, labels = fits.make(name, **{**SHORT[name], "random_state": 1})
+    before.fit(fits.X, labels)
+    parameters = fits.make(name, **SHORT[name])[0].get_params(deep=False)
+    _, _, n_lines = interrupt(clone(before).set_params(**parameters), labels)
+    rng = np.random.default_rng(int(twice))
+    for number, line in enumerate(rng.integers(1, n_lines, n_points, endpoint=True)):
+        path = tmp_path / f"{number}"
+        model = copy.copy(before).set_params(**{**parameters, "checkpoint": path})
+        attributes = identities(model)
+        generator = torch.get_rng_state()
+        lines = [line, line + rng.integers(1, 400)] if twice else [line]
+        raised, warned, _ = interrupt(model, labels, *lines)
+        assert raised or warned
+        if identities(model) == attributes:
+            assert raised
+            assert not warned
+        else:
+            assert_usable(model, states)
+        assert torch.equal(torch.get_rng_state(), generator)
+        assert not list(tmp_path.glob("*.partial"))
+        # Learned on from the checkpoint, if there is one, it ends where it would have.
+        again = model.fit(fits.X, labels)
+        fits.assert_same(fits.found_in(again), at_the_end)
+    tried(f"Ctrl-C {'twice' if twice else 'once'}, survived", n_points)
