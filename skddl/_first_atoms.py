@@ -64,9 +64,11 @@ def warn_of_scale(X: NDArray[Any]) -> None:
             UserWarning,
             stacklevel=3,
         )
-    common = float(np.linalg.norm(X.mean(axis=0, dtype=np.float64)))
-    spread = max(float(np.square(norms).mean()) - common**2, 0.0) ** 0.5
-    if 1e-6 * common < spread < _SMALL_SPREAD * common:
+    mean = X.mean(axis=0, dtype=np.float64)
+    common = float(np.linalg.norm(mean))
+    parts = gen_batches(len(X), samples_at_a_time(*X.shape))
+    spread = float(np.sqrt(sum(np.square(X[part] - mean).sum() for part in parts) / len(X)))
+    if 1e-12 * common < spread < _SMALL_SPREAD * common:
         warnings.warn(
             f"What is coded varies by {spread:.2g} around a mean of norm {common:.2g}, which all "
             "samples have in common: subtract it, for example with SampleNormalizer or "

@@ -19,8 +19,9 @@ def fit_output_(
 ) -> None:
     """Set W and b to those of the convex problem (5), ``weighted mean loss + nu1/2 ||W||^2``.
 
-    More than 8 million weights are set to zero. With the softmax loss, which would draw the intercept of a class that does not occur in `y` to
-    minus infinity, W and b of such a class are zero.
+    More than 8 million weights are set to zero. With the softmax loss, which would draw the
+    intercept of a class that does not occur in `y` to minus infinity, W and b of such a class are
+    zero.
     """
     present = torch.arange(output.out_features)
     nn.init.zeros_(output.weight)

@@ -11,9 +11,9 @@ from ._base import Samples, dtype_name, range_error
 from .nn._inputs import StandardizedInputs
 
 # Rounding errors, in the type of the samples, within which values count as equal.
-_ULPS = 8
+ULPS = 8
 # Rounding error of values that is borne, over their standard deviation.
-_LARGEST_LOSS = 1e-3
+LARGEST_LOSS = 1e-3
 
 
 def standardized_inputs(
@@ -45,10 +45,10 @@ def standardized_inputs(
         spread = highest.reshape(n_channels, -1).max(1) - lowest.reshape(n_channels, -1).min(1)
     # What is constant but for rounding is not blown up, be it later that of another type.
     kind_of_samples = samples.X.dtype if samples.X.dtype.kind == "f" else np.float64
-    constant = spread <= _ULPS * np.finfo(kind_of_samples).eps * np.abs(mean)
+    constant = spread <= ULPS * np.finfo(kind_of_samples).eps * np.abs(mean)
     scale[constant] = np.maximum(np.abs(mean[constant]), 1)
     limits = torch.finfo(samples.dtype)
-    if (far := ~constant & (np.abs(mean) * limits.eps > _LARGEST_LOSS * scale)).any():
+    if (far := ~constant & (np.abs(mean) * limits.eps > LARGEST_LOSS * scale)).any():
         kind = "Channel" if len(input_shape) == 3 else "Column"
         raise ValueError(
             f"{kind} {far.argmax()} of X varies by {scale[far.argmax()]:.3g} around "

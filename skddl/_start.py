@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._base import Samples, apply_in_batches, range_error
+from ._base import Samples, apply_in_batches, dtype_name, range_error
 from ._first_atoms import draw_atoms, warn_of_zero_codes
 from ._first_output import fit_output_
+from ._standardization import LARGEST_LOSS, ULPS
 from ._training_data import LABELLED, UNLABELLED, Targets
 from .dictionary import OnlineDictionaryLearning
 from .nn._losses import Loss
@@ -50,10 +51,19 @@ def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
 def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
     """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
-    x = samples[rows]
-    too_small = x.abs().max() < torch.finfo(x.dtype).tiny and samples.raw(rows).any()
+    x, exact = samples[rows], samples.raw(rows).astype(np.float64) / samples.divisor
+    too_small = x.abs().max() < torch.finfo(x.dtype).tiny and exact.any()
     if not x.isfinite().all() or too_small:
         raise range_error(samples.dtype)
+    with np.errstate(over="ignore"):
+        spread = np.linalg.norm(exact - exact.mean(axis=0))
+        lost = np.linalg.norm(x.cpu().numpy() - exact)
+        rounding = ULPS * np.finfo(np.float64).eps * np.linalg.norm(exact)
+    if rounding < spread < np.inf and lost > LARGEST_LOSS * spread:
+        raise ValueError(
+            f"The samples vary too little around their mean for {dtype_name(x.dtype)}. Subtract "
+            "it first, for example with StandardScaler, or pass dtype='float64'."
+        )
     return x
 
 
