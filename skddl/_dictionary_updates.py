@@ -56,7 +56,7 @@ class DictionaryUpdates:
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
         refuse_squares_out_of_range(X)
-        n_components = X.shape[1] if self.n_components is None else self.n_components
+        n_components = X.shape[1] if self.n_components is None else int(self.n_components)
         if self.init is None:
             self.components_ = draw_atoms(X, n_components, rng)
         else:

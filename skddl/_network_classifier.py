@@ -318,7 +318,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
             if augment is not None:
                 assert self._image_shape is not None
                 x = self._augmented(augment, x.reshape(-1, *self._image_shape)).flatten(1)
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.mixed_precision):
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=bool(self.mixed_precision)):
                 losses = nn.functional.cross_entropy(
                     self._forward_batch(forward, x),
                     batch.y,

@@ -45,7 +45,8 @@ def make_features(
     elif features == "identity":
         module = nn.Identity()
     elif features == "linear":
-        module = LinearFeatures(n_features, n_features_out or max(64, n_features // 4), bias=bias)
+        width = int(n_features_out or max(64, n_features // 4))
+        module = LinearFeatures(n_features, width, bias=bias)
     elif features == "lenet":
         if len(input_shape) != 3:
             raise ValueError(
@@ -110,6 +111,7 @@ def start_network(
         n_components = int(atoms_per_class(values).sum())
     elif n_components is None:
         n_components = min(_N_ATOMS, len(rows))
+    n_components = int(n_components)
     code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(

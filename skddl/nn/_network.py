@@ -108,4 +108,4 @@ def scaled_width(n_filters: int, width: float) -> int:
     """Number of filters of a network that is `width` times as wide."""
     if not width > 0:
         raise ValueError(f"width must be positive, got {width!r}.")
-    return max(1, round(width * n_filters))
+    return max(1, round(float(width) * n_filters))

@@ -16,6 +16,8 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
 }
 
+_LARGEST = torch.finfo(torch.float32).max
+
 
 def make_optimizer(
     name: str,
@@ -27,13 +29,24 @@ def make_optimizer(
 
     The gradient of the penalty, ``nu * parameter``, is what torch calls weight decay (of "adamw"
     it is the decoupled one). `options` are further arguments of the optimizer.
+
+    Raises
+    ------
+    ValueError
+        If a rate or a nu is larger than the largest float32.
     """
     param_groups: list[dict[str, Any]] = []
     for parameters, nu in groups:
         listed = [parameter for parameter in parameters if parameter.requires_grad]
         if listed:
-            param_groups.append({"params": listed, "weight_decay": nu})
-    return OPTIMIZERS[name](param_groups, lr=learning_rate, **options)  # type: ignore[call-arg]
+            param_groups.append({"params": listed, "weight_decay": float(nu)})
+    rate = float(learning_rate)
+    if max(rate, *(group["weight_decay"] for group in param_groups)) > _LARGEST:
+        raise ValueError(
+            f"Training needs learning_rate, and the weights of squared norms in the loss, below "
+            f"{_LARGEST:.2g}: lower them."
+        )
+    return OPTIMIZERS[name](param_groups, lr=rate, **options)  # type: ignore[call-arg]
 
 
 @dataclass

@@ -1,0 +1,83 @@
+"""Parameters of any value and type: a finite model, or an error that comes before any work."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+
+from .estimators import ESTIMATORS, assert_finite, each_estimator, targets_for
+from .samples import X, y
+
+VALUES = [
+    *(None, True, False, np.bool_(True), -1, 0, 1, 2, np.int8(1), 2**63, 10**30),
+    *(0.5, 1.5, np.nan, np.inf, -np.inf, 1e300, 5e-324, np.float16(0.5), np.float32(np.nan)),
+    *("", "nonsense", b"x", 1j, [], {}, (), [0], [-1], ["a"], (None,), object(), int),
+    *(np.array([1.0, 2.0]), np.array([np.nan])),
+]
+# What asks for so many steps is not to be tried.
+_LENGTHS = ("max_iter", "max_epochs", "n_steps")
+# What the user's own function says; what the machine says of petabytes; what cannot be a size.
+OTHER_WORDS = (
+    r"int\(\)|NoneType|only one element|allocate|array is too big|dimension exceeded|size|atoms|"
+    "2D array|learning_rate"
+)
+
+
+def fits_or_says_why(estimator, parameters):
+    if any(name in parameters and _is_huge(parameters[name]) for name in _LENGTHS):
+        return
+    model = clone(estimator).set_params(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model.fit(X, targets_for(model, y))
+        except (ValueError, TypeError, MemoryError, RuntimeError) as error:
+            assert re.search("|".join([*parameters, OTHER_WORDS]), str(error)), error
+            if "at iteration" not in str(error):
+                assert vars(model).keys() == vars(clone(model)).keys(), "it is fitted"
+    assert_finite({name: value for name, value in vars(model).items() if name.endswith("_")})
+
+
+def _is_huge(value):
+    return isinstance(value, int) and value > 10**6
+
+
+@each_estimator
+def test_one_parameter_of_any_value(estimator, tried, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # any word is a path of a checkpoint
+    for name in estimator.get_params(deep=False):
+        for value in VALUES:
+            if name != "compile":  # which takes half a minute
+                fits_or_says_why(estimator, {name: value})
+                tried("inputs: parameters")
+
+
+@pytest.mark.parametrize(
+    "n_examples", [20, pytest.param(1000, marks=[pytest.mark.soak])], ids=["few", "many"]
+)
+def test_several_parameters_of_any_values(n_examples, tried, capsys):
+    def parameters_of(name):
+        parameters = ESTIMATORS[name].get_params(deep=False)
+        names = [key for key in parameters if key not in ("compile", "checkpoint")]
+        values = st.one_of(
+            st.sampled_from(VALUES), st.floats(), st.integers(-3, 200), st.text(max_size=5)
+        )
+        return st.tuples(
+            st.just(name), st.dictionaries(st.sampled_from(names), values, min_size=2, max_size=4)
+        )
+
+    names = [name for name in ESTIMATORS if name != "normalizer"]
+    drawn = st.sampled_from(names).flatmap(parameters_of)
+
+    @settings(max_examples=n_examples, deadline=None, derandomize=True, database=None)
+    @given(drawn)
+    def run(name_and_parameters):
+        name, parameters = name_and_parameters
+        fits_or_says_why(ESTIMATORS[name], parameters)
+        tried("inputs: parameters")
+
+    run()
