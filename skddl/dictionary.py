@@ -350,14 +350,18 @@ class OnlineDictionaryLearning(
         checkpoint.check()
         return checkpoint
 
-    def _save(self, checkpoint: CheckpointFile) -> None:
-        arrays = {
+    @property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """What has been learned, by the names that it has in checkpoints."""
+        return {
             "components": self.components_,
             "mean of codes": self._means[0],
             "mean with samples": self._means[1],
         }
+
+    def _save(self, checkpoint: CheckpointFile) -> None:
         checkpoint.save(
-            {name: torch.from_numpy(array) for name, array in arrays.items()},
+            {name: torch.from_numpy(array) for name, array in self._arrays.items()},
             {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_},
         )
 
@@ -366,10 +370,19 @@ class OnlineDictionaryLearning(
             return
         tensors, content = found
         with checkpoint.damaged():
-            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-            self.components_ = arrays["components"]
-            self._means = arrays["mean of codes"], arrays["mean with samples"]
-            self.n_iter_, self.n_redrawn_ = content["n_iter"], content["n_redrawn"]
+            arrays = {name: tensors[name].numpy() for name in self._arrays}
+            for name, start in self._arrays.items():
+                array = arrays[name]
+                if (array.shape, array.dtype) != (start.shape, start.dtype):
+                    raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} is not finite")
+            counts = content["n_iter"], content["n_redrawn"]
+            if any(type(count) is not int or count < 0 for count in counts):
+                raise ValueError(f"its counts are {counts}")
+            self.components_, *means = arrays.values()
+            self._means = means[0], means[1]
+            self.n_iter_, self.n_redrawn_ = counts
 
 
 def class_dictionary(
