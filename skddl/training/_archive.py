@@ -112,8 +112,9 @@ def damaged(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     try:
         yield
     except _WRONG_VALUES as error:
-        # An error may show all of a value that is as long as the file.
-        raise ArchiveError(f"The {kind} {str(path)!r} is damaged: {error!s:.1000}.") from error
+        # It may show all of a value that is as long as the file.
+        shown = str(error)[:1000].rstrip(".")
+        raise ArchiveError(f"The {kind} {str(path)!r} is damaged: {shown}.") from error
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
@@ -123,5 +124,5 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         # Any type as bytes; a view of no dimension has none.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

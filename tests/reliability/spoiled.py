@@ -150,7 +150,13 @@ def _variants(tensor):
     yield from (tensor.to(dtype) for dtype in (torch.bfloat16, torch.double, torch.float))
     yield tensor.to(torch.complex64)
     yield from (flat.new_zeros(shape) for shape in ((), (0,), (0, 3), (1,), (2, 2, 2), (1,) * 20))
-    yield from (flat, tensor[None], flat[:-1], torch.cat([flat, flat]), tensor.permute(tuple(range(tensor.ndim))[::-1]))
+    yield from (
+        flat,
+        tensor[None],
+        flat[:-1],
+        torch.cat([flat, flat]),
+        tensor.permute(tuple(range(tensor.ndim))[::-1]),
+    )
     for value in (0, -1, 1e30, -1e30, torch.nan, torch.inf):
         if tensor.is_floating_point():
             yield torch.full_like(tensor, value)
