@@ -21,6 +21,8 @@ _SMALL_NORM = 2**-2.5
 _SMALL_SPREAD = 1.5 * _AUTO_LAMBDA1
 # 1 - cosine of samples that differ by little more than rounding.
 _ALIKE = 1e-5
+# Of the norms of atoms, in float32 and by any solver.
+_ROUNDING = 1e-3
 
 
 def auto_lambda1(X: NDArray[Any]) -> float:
@@ -30,6 +32,12 @@ def auto_lambda1(X: NDArray[Any]) -> float:
         raise ValueError("The squared norms of the samples are beyond float64: scale the samples.")
     # Samples that are all zero have no scale; any weight codes them.
     return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
+
+
+def require_unit_ball(atoms: NDArray[Any]) -> None:
+    """Raise ValueError for atoms from a file that are longer than atoms are."""
+    if (_norms(atoms) > 1 + _ROUNDING).any():
+        raise ValueError("there are atoms that are not in the unit ball")
 
 
 def warn_of_scale(X: NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._first_atoms import require_unit_ball
 from .nn.sparse_code import SparseCode
 from .sparse_coding._problem import ElasticNetProblem
 from .training import (
@@ -32,8 +33,6 @@ _FLOATS = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
 _LABELS = {"U", "|O", "|b1", *(f"{o}{k}{size}" for o in "<>|=" for k in "iu" for size in "1248")}
 # Bytes of an array of strings, each of which takes as much as the longest.
 _MAX_STRINGS = 2**28
-# Of the norms of atoms, in float32 and by any solver.
-_ROUNDING = 1e-3
 _CONTAINERS = None, "default", "pandas", "polars"
 # Fitted attributes that may be in a file. What torch-backed estimators have beside, `module_` and
 # `_training`, is no plain data.
@@ -174,10 +173,9 @@ def _check(estimator: Any, attributes: dict[str, Any]) -> None:
         shapes = [array.shape for array in (atoms, *attributes["_means"])]
         if shapes != [(len(atoms), n_features), (len(atoms),) * 2, (len(atoms), n_features)]:
             raise ValueError(f"components_ and their means have the shapes {shapes}")
-        if (np.linalg.norm(atoms.astype(np.float64), axis=1) > 1 + _ROUNDING).any():
-            raise ValueError("components_ are not in the unit ball")
+        require_unit_ball(atoms)
         problem = attributes["_problem"]
-        if max(problem.lambda1, problem.lambda2) > np.finfo(atoms.dtype).max:
+        if max(problem.lambda1, problem.lambda2) > float(np.finfo(atoms.dtype).max):
             raise ValueError(f"the weights {problem} are beyond {atoms.dtype}")
 
 

@@ -28,7 +28,7 @@ from ._base import (
 )
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
-from ._first_atoms import auto_lambda1, warn_of_zero_codes
+from ._first_atoms import auto_lambda1, require_unit_ball, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
 from .training import CheckpointFile, identify
@@ -377,6 +377,7 @@ class OnlineDictionaryLearning(
                     raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}")
                 if not np.isfinite(array).all():
                     raise ValueError(f"{name} is not finite")
+            require_unit_ball(arrays["components"])
             counts = content["n_iter"], content["n_redrawn"]
             if any(type(count) is not int or count < 0 for count in counts):
                 raise ValueError(f"its counts are {counts}")

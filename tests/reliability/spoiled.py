@@ -4,8 +4,10 @@ What is flipped or cut is found by the digest. Whoever writes a file on purpose 
 """
 
 import json
+import os
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -180,3 +182,40 @@ def spoiled_tensors(tensors) -> list[tuple[str, dict]]:
         for name in ("", "module.", "optimizer.", "optimizer.x.y", "optimizer.0", "curve.", "best.")
     ]
     return spoiled
+
+
+def spoiled_files(tensors, content, n_cases=None) -> list[tuple[str, dict, object]]:
+    """Descriptions, tensors and plain data of all files that are spoiled in one place, or of some.
+
+    Half of those are spoiled in a tensor, if there is one.
+    """
+    contents = [(what, tensors, spoiled) for what, spoiled in spoiled_contents(content)]
+    wrong = [(what, spoiled, content) for what, spoiled in spoiled_tensors(tensors)]
+    if n_cases is None:
+        return contents + wrong
+    rng = np.random.default_rng(0)
+    return [
+        cases[i]
+        for cases in (contents, wrong)
+        for i in rng.choice(len(cases), min(len(cases), n_cases // 2), replace=False)
+    ]
+
+
+def cut(path) -> Iterator[int]:
+    """Leave ever less of a file; yields how much of it there is."""
+    for size in reversed(range(path.stat().st_size)):
+        os.truncate(path, size)
+        yield size
+
+
+def flip(path, n_bits=None) -> Iterator[int]:
+    """Flip all bits of a file, or so many, one at a time; yields which it is."""
+    bits = np.arange(8 * path.stat().st_size)
+    if n_bits is not None:
+        bits = np.random.default_rng(0).choice(bits, n_bits, replace=False)
+    with path.open("r+b", buffering=0) as file:
+        for bit in bits:
+            byte = os.pread(file.fileno(), 1, bit // 8)[0]
+            os.pwrite(file.fileno(), bytes([byte ^ 1 << bit % 8]), bit // 8)
+            yield bit
+            os.pwrite(file.fileno(), bytes([byte]), bit // 8)
