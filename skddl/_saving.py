@@ -94,6 +94,8 @@ class SavableEstimator(BaseEstimator):
             If the folder does not exist.
         IsADirectoryError
             If `path` is a folder.
+        FileExistsError
+            If `path` is a pipe or a device.
 
         Examples
         --------
@@ -118,6 +120,8 @@ class SavableEstimator(BaseEstimator):
             raise FileNotFoundError(f"The folder of {str(path)!r} does not exist.")
         if Path(path).is_dir():
             raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
+        if Path(path).exists() and not Path(path).is_file():  # a device is not to be replaced
+            raise FileExistsError(f"{str(path)!r} is no regular file: name another one.")
         packer = _Packer(CLASSES)
         content: dict[str, Any] = {
             "estimator": packer.pack(self, ""),

@@ -94,7 +94,7 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
                 return copies, json.loads(metadata["content"])
         reason = "its content is damaged" if current else "its header says so"
         newer = is_ours and not current and int(metadata["version"]) > _VERSION
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         reason, newer = str(error), False
     if newer:
         raise ArchiveError(
