@@ -71,7 +71,7 @@ def test_any_bit_of_a_checkpoint_that_changed_is_found(name, n_cases, path, trie
 
 @pytest.mark.parametrize(
     ("name", "n_cases"),
-    [(n, 25) for n in MODELS] + [pytest.param(n, None, marks=SOAK) for n in MODELS],
+    [(n, 25) for n in MODELS] + [pytest.param(n, 1000, marks=SOAK) for n in MODELS],
 )
 def test_checkpoint_with_a_value_of_any_kind_is_refused_or_the_fit_ends_well(
     name, n_cases, path, tried

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import issparse
 from sklearn.base import clone
 
 import skddl
@@ -49,6 +50,7 @@ def outcome_of_load(path, what):
     except ValueError as error:
         assert "device=" in str(error) or "not finite" in str(error)
         return "spoiled model files refused when used"
+    answers = [a.toarray() if issparse(a) else a for a in answers]
     assert all(np.isfinite(a).all() for a in answers)
     return "spoiled model files harmless"
 
@@ -76,7 +78,7 @@ def test_any_bit_that_changed_is_found(name, n_cases, path, tried):
 
 @pytest.mark.parametrize(
     ("name", "n_cases"),
-    [(n, 60) for n in SAVED] + [pytest.param(n, None, marks=SOAK) for n in SAVED],
+    [(n, 60) for n in SAVED] + [pytest.param(n, 3000, marks=SOAK) for n in SAVED],
 )
 def test_model_with_a_value_of_any_kind_is_refused_or_sound(name, n_cases, path, tried):
     save(name, path)
@@ -88,7 +90,7 @@ def test_model_with_a_value_of_any_kind_is_refused_or_sound(name, n_cases, path,
 
 
 @pytest.mark.parametrize("name", SAVED)
-@pytest.mark.parametrize("n_cases", [10, pytest.param(1000, marks=SOAK)])
+@pytest.mark.parametrize("n_cases", [10, pytest.param(500, marks=SOAK)])
 def test_model_with_several_such_values_is_refused_or_sound(name, n_cases, path, tried):
     save(name, path)
     tensors, first = read_archive(path, "model")
