@@ -48,7 +48,8 @@ def outcome_of_load(path, what):
         if what.startswith("optimizer.") and hasattr(model, "module_"):
             model.partial_fit(X, y)
     except ValueError as error:
-        assert "device=" in str(error) or "not finite" in str(error)
+        # A sound model, but of other samples, of another machine, or of weights that overflow.
+        assert any(text in str(error) for text in ("is expecting", "device=", "not finite"))
         return "spoiled model files refused when used"
     answers = [a.toarray() if issparse(a) else a for a in answers]
     assert all(np.isfinite(a).all() for a in answers)
