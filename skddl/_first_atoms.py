@@ -21,6 +21,8 @@ _SMALL_NORM = 2**-2.5
 _SMALL_SPREAD = 1.5 * _AUTO_LAMBDA1
 # 1 - cosine of samples that differ by little more than rounding.
 _ALIKE = 1e-5
+# Of the norms of atoms, in float32 and by any solver.
+_ROUNDING = 1e-3
 
 
 def auto_lambda1(X: NDArray[Any]) -> float:
@@ -46,6 +48,12 @@ def squares_error(dtype: np.dtype) -> ValueError:
         f"The squares of the samples are beyond {dtype}: scale the samples"
         + (", or pass them in float64." if dtype == np.float32 else ".")
     )
+
+
+def require_unit_ball(atoms: NDArray[Any]) -> None:
+    """Raise ValueError for atoms from a file that are longer than atoms are."""
+    if (_norms(atoms) > 1 + _ROUNDING).any():
+        raise ValueError("there are atoms that are not in the unit ball")
 
 
 def warn_of_scale(X: NDArray[Any]) -> None:

@@ -183,6 +183,9 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
     def _empty_module(
         self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
     ) -> FeatureClassifier:
+        # Each layer has weights: of a file, their number is to be that of the layers.
+        if self.architecture == "dense" and len(self._list_hidden_layers()) > len(shapes):
+            raise ValueError(f"hidden_layer_sizes are more than there are weights, {len(shapes)}.")
         n_channels = input_shape[0]
         return _with_inputs(
             StandardizedInputs(input_shape, torch.empty(n_channels), torch.empty(n_channels)),

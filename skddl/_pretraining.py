@@ -1,5 +1,6 @@
 """Features of a network that has been trained under a linear classifier before."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +47,12 @@ def pretrained_features(
     return network.module_.features
 
 
-def empty_features(network: NetworkClassifier, input_shape: tuple[int, ...]) -> nn.Module:
-    """Features such as `pretrained_features` returns, of any weights."""
-    shapes = {"classifier.weight": torch.Size((2, 1))}  # of two classes; the features are the same
+def empty_features(
+    network: NetworkClassifier, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size]
+) -> nn.Module:
+    """Features such as `pretrained_features` returns, in a network of `shapes`, of any weights."""
+    # As if of two classes; the features are the same.
+    shapes = {**shapes, "classifier.weight": torch.Size((2, 1))}
     module = _for_samples_of(input_shape, network)._empty_module(input_shape, shapes, [])
     return module.features
 

@@ -2,8 +2,7 @@
 
 import os
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from math import prod
 from numbers import Integral, Real
 from pathlib import Path
@@ -16,10 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._first_atoms import require_unit_ball
 from .nn.sparse_code import SparseCode
 from .sparse_coding._problem import ElasticNetProblem
 from .training import (
-    ArchiveError,
+    damaged,
     pack_state,
     read_archive,
     unpack_state,
@@ -28,9 +28,11 @@ from .training import (
 )
 
 _KIND = "model"
-# What values that are not as they should be may lead to.
-_WRONG_VALUES = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 _FLOATS = np.dtype("f2"), np.dtype("f4"), np.dtype("f8")
+# Of labels, as `dtype.str` has them; strings have no width in the file.
+_LABELS = {"U", "|O", "|b1", *(f"{o}{k}{size}" for o in "<>|=" for k in "iu" for size in "1248")}
+# Bytes of an array of strings, each of which takes as much as the longest.
+_MAX_STRINGS = 2**28
 _CONTAINERS = None, "default", "pandas", "polars"
 # Fitted attributes that may be in a file. What torch-backed estimators have beside, `module_` and
 # `_training`, is no plain data.
@@ -92,6 +94,8 @@ class SavableEstimator(BaseEstimator):
             If the folder does not exist.
         IsADirectoryError
             If `path` is a folder.
+        FileExistsError
+            If `path` is a pipe or a device.
 
         Examples
         --------
@@ -116,6 +120,8 @@ class SavableEstimator(BaseEstimator):
             raise FileNotFoundError(f"The folder of {str(path)!r} does not exist.")
         if Path(path).is_dir():
             raise IsADirectoryError(f"{str(path)!r} is a folder: name a file in it.")
+        if Path(path).exists() and not Path(path).is_file():  # a device is not to be replaced
+            raise FileExistsError(f"{str(path)!r} is no regular file: name another one.")
         packer = _Packer(CLASSES)
         content: dict[str, Any] = {
             "estimator": packer.pack(self, ""),
@@ -136,7 +142,7 @@ class SavableEstimator(BaseEstimator):
 def load_model(path: str | os.PathLike[str], classes: Mapping[str, type]) -> Any:
     """The estimator in a file; `classes` are those that may be in one, by name."""
     tensors, content = read_archive(path, _KIND)
-    with _damaged(path):
+    with damaged(path, _KIND):
         unpacker = _Unpacker(tensors, classes)
         estimator = unpacker.unpack(content["estimator"])
         if type(estimator) not in classes.values():
@@ -171,6 +177,10 @@ def _check(estimator: Any, attributes: dict[str, Any]) -> None:
         shapes = [array.shape for array in (atoms, *attributes["_means"])]
         if shapes != [(len(atoms), n_features), (len(atoms),) * 2, (len(atoms), n_features)]:
             raise ValueError(f"components_ and their means have the shapes {shapes}")
+        require_unit_ball(atoms)
+        problem = attributes["_problem"]
+        if max(problem.lambda1, problem.lambda2) > float(np.finfo(atoms.dtype).max):
+            raise ValueError(f"the weights {problem} are beyond {atoms.dtype}")
 
 
 def _module(
@@ -187,6 +197,8 @@ def _module(
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"weights of {dtype}")
     shapes = {name: value.shape for name, value in state.items()}
+    if 0 in shapes["classifier.weight"]:
+        raise ValueError("it has no outputs")
     # Nothing is allocated before the sizes are known to be those of what is in the file.
     with torch.device("meta"):
         module: nn.Module = made_with._empty_module(input_shape, shapes, lambda1).to(dtype)
@@ -210,15 +222,6 @@ def _module(
 def _weights_of(module: nn.Module) -> list[float]:
     """lambda1 of each layer of codes."""
     return [part.problem.lambda1 for part in module.modules() if isinstance(part, SparseCode)]
-
-
-@contextmanager
-def _damaged(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say of which file it is that something in it is not as it should be."""
-    try:
-        yield
-    except _WRONG_VALUES as error:
-        raise ArchiveError(f"The model file {str(path)!r} is damaged: {error}.") from error
 
 
 class _Packer:
@@ -321,12 +324,14 @@ class _Unpacker:
         raise ValueError("it holds a value of an unknown kind")
 
     def _vector(self, items: list[Any], text: str) -> NDArray[Any]:
-        dtype = np.dtype(text)
-        if dtype.itemsize > 8:  # so far, strings have no width
-            raise ValueError(f"an array of the type {text}")
-        if dtype.kind == "U":
-            return np.array([str(item) for item in items])
-        array = np.empty(len(items), dtype=dtype)
+        if text not in _LABELS:
+            raise ValueError(f"it holds an array of the type {text}")
+        if text == "U":
+            strings = [str(item) for item in items]
+            if 4 * len(strings) * max(map(len, strings), default=0) > _MAX_STRINGS:
+                raise ValueError("it holds an array of strings that is too large")
+            return np.array(strings)
+        array = np.empty(len(items), dtype=text)
         array[:] = [self.unpack(item) for item in items]
         return array
 

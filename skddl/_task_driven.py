@@ -154,7 +154,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             2.0 if "features.0.scale" in shapes else 1.0,
             torch.float32,
             bias=self.fit_intercept,
-            pretrained=self._empty_pretrained_features(input_shape),
+            pretrained=self._empty_pretrained_features(input_shape, shapes),
         )
         code = SparseCode(
             n_features_out,
@@ -165,7 +165,9 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_outputs = shapes["classifier.weight"][0]
         return TaskDrivenNetwork(features, code, n_outputs, bias=self.fit_intercept)
 
-    def _empty_pretrained_features(self, input_shape: tuple[int, ...]) -> nn.Module | None:
+    def _empty_pretrained_features(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size]
+    ) -> nn.Module | None:
         """Those of `_pretrained_features`, of any weights."""
         return None
 

@@ -299,9 +299,12 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     def _empty_module(
         self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
     ) -> nn.Module:
+        described = self._layers()
+        # Each layer has atoms: of a file, their number is to be that of the layers.
+        if len(described) > len(shapes):
+            raise ValueError(f"n_components are more than there are weights, {len(shapes)}.")
         layers = [
-            replace(layer, lambda1=weight)
-            for layer, weight in zip(self._layers(), lambda1, strict=True)
+            replace(layer, lambda1=weight) for layer, weight in zip(described, lambda1, strict=True)
         ]
         return self._make_network(layers, input_shape, shapes["classifier.weight"][0])
 

@@ -28,7 +28,7 @@ from ._base import (
 )
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
-from ._first_atoms import auto_lambda1, draw_atoms, warn_of_zero_codes
+from ._first_atoms import auto_lambda1, draw_atoms, require_unit_ball, warn_of_zero_codes
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
 from .training import CheckpointFile, identify, interrupts
@@ -361,14 +361,18 @@ class OnlineDictionaryLearning(
         checkpoint.check()
         return checkpoint
 
-    def _save(self, checkpoint: CheckpointFile) -> None:
-        arrays = {
+    @property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """What has been learned, by the names that it has in checkpoints."""
+        return {
             "components": self.components_,
             "mean of codes": self._means[0],
             "mean with samples": self._means[1],
         }
+
+    def _save(self, checkpoint: CheckpointFile) -> None:
         checkpoint.save(
-            {name: torch.from_numpy(array) for name, array in arrays.items()},
+            {name: torch.from_numpy(array) for name, array in self._arrays.items()},
             {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_},
         )
 
@@ -377,10 +381,20 @@ class OnlineDictionaryLearning(
             return
         tensors, content = found
         with checkpoint.damaged():
-            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-            self.components_ = arrays["components"]
-            self._means = arrays["mean of codes"], arrays["mean with samples"]
-            self.n_iter_, self.n_redrawn_ = content["n_iter"], content["n_redrawn"]
+            arrays = {name: tensors[name].numpy() for name in self._arrays}
+            for name, start in self._arrays.items():
+                array = arrays[name]
+                if (array.shape, array.dtype) != (start.shape, start.dtype):
+                    raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}")
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} is not finite")
+            require_unit_ball(arrays["components"])
+            counts = content["n_iter"], content["n_redrawn"]
+            if any(type(count) is not int or count < 0 for count in counts):
+                raise ValueError(f"its counts are {counts}")
+            self.components_, *means = arrays.values()
+            self._means = means[0], means[1]
+            self.n_iter_, self.n_redrawn_ = counts
 
 
 def class_dictionary(

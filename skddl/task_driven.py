@@ -1,7 +1,7 @@
 """Task-driven dictionary learning as scikit-learn estimators."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -355,9 +355,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             verbose=self.verbose,
         )
 
-    def _empty_pretrained_features(self, input_shape: tuple[int, ...]) -> nn.Module | None:
+    def _empty_pretrained_features(
+        self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size]
+    ) -> nn.Module | None:
         network = self._network_before(n_samples=1)  # of which its shapes do not depend
-        return None if network is None else empty_features(network, input_shape)
+        return None if network is None else empty_features(network, input_shape, shapes)
 
     def _network_before(self, n_samples: int) -> NetworkClassifier | None:
         """The network whose features are trained first, if there is one."""

@@ -248,6 +248,8 @@ class QMetricReLU(nn.Module):
             raise TypeError(f"Inputs must be of a floating-point type, got {z.dtype}.")
         dtype = dtype_of_steps(z)
         z, weight, h, b = (tensor.to(dtype) for tensor in (z, self.weight, self.h, self.b))
+        if z.device.type == "meta":  # only shapes are asked for, of however many steps
+            return torch.empty_like(z)
         with without_autocast(z.device):
             if self.tol is not None and not self.training:
                 return self._converge(constant_part(z, weight, h, b), weight, self.tol)

@@ -1,6 +1,6 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
-from ._archive import ArchiveError, read_archive, write_archive
+from ._archive import ArchiveError, damaged, read_archive, write_archive
 from ._augment import AUGMENTATIONS
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, CheckpointFile
@@ -26,6 +26,7 @@ __all__ = [
     "Processes",
     "RateFactor",
     "TrainingState",
+    "damaged",
     "ended_by_interrupt",
     "identify",
     "interrupts",

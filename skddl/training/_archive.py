@@ -5,7 +5,8 @@ Nothing in such a file is executed when it is read.
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor
 
 # To be raised by a change after which older files cannot be read as they are.
 _VERSION = 1
+# What values that are not as they should be may lead to.
+_WRONG_VALUES = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
 
 
 class ArchiveError(ValueError):
@@ -53,8 +56,7 @@ def write_archive(
         "content": text,
         "digest": _digest(plain, text),
     }
-    # Of a name of its own: several processes may write the same file.
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    partial = partial_path(path)
     try:
         with open(partial, "wb") as file:
             # Not `save_file`, which has a file of its own meanwhile, and hides it from others.
@@ -67,6 +69,11 @@ def write_archive(
             partial.unlink(missing_ok=True)
 
 
+def partial_path(path: Path) -> Path:
+    """Where to write what is to replace a file: each time another, as several may write it."""
+    return path.with_name(f"{path.name}.{uuid4().hex}.partial")
+
+
 def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], Any]:
     """The tensors and the content of a file.
 
@@ -74,6 +81,8 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     ------
     FileNotFoundError
         If there is no such file.
+    PermissionError
+        If it may not be read.
     ArchiveError
         If it is not what `write_archive` wrote, or was written by a newer version.
     """
@@ -82,19 +91,24 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.is_dir():
         raise ArchiveError(f"{str(path)!r} is a folder, not a {kind} of skddl.")
+    if not path.is_file():  # a pipe would wait for somebody to write, a device may never end
+        raise ArchiveError(f"{str(path)!r} is no regular file, such as a {kind} of skddl is.")
+    path.open("rb").close()  # safetensors says of what may not be read that it does not exist
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             is_ours = metadata.get("format") == f"skddl-{kind}"
             # What is foreign is not read: it may be large.
             current = is_ours and metadata["version"] == str(_VERSION)
-            # Copies: what is read must not change with the file.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys() if current}
-        if current and metadata["digest"] == _digest(tensors, metadata["content"]):
-            return tensors, json.loads(metadata["content"])
+            tensors = {name: file.get_tensor(name) for name in file.keys() if current}
+            # So far they are views of the file: what is damaged takes no memory, however large.
+            if current and metadata["digest"] == _digest(tensors, metadata["content"]):
+                # Copies: what is read must not change with the file.
+                copies = {name: tensor.clone() for name, tensor in tensors.items()}
+                return copies, json.loads(metadata["content"])
         reason = "its content is damaged" if current else "its header says so"
         newer = is_ours and not current and int(metadata["version"]) > _VERSION
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         reason, newer = str(error), False
     if newer:
         raise ArchiveError(
@@ -106,6 +120,17 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     )
 
 
+@contextmanager
+def damaged(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Say, where what was read leads to an error, that it is the file that is damaged."""
+    try:
+        yield
+    except _WRONG_VALUES as error:
+        # It may show all of a value that is as long as the file.
+        shown = str(error)[:1000].rstrip(".")
+        raise ArchiveError(f"The {kind} {str(path)!r} is damaged: {shown}.") from error
+
+
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
     """Of all that is in a file: a bit that has changed is found."""
     digest = blake2b(text.encode(), digest_size=16)
@@ -113,5 +138,5 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         # Any type as bytes; a view of no dimension has none.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

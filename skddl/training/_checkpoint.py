@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._archive import ArchiveError, read_archive, write_archive
+from ._archive import ArchiveError, damaged, partial_path, read_archive, write_archive
 from ._early_stopping import EarlyStopping
 from ._optimizers import Moments
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
@@ -55,8 +54,10 @@ class CheckpointFile:
         if not writes:
             return
         try:
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
+            probe = partial_path(self.path)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        except (OSError, ValueError) as error:
             raise ValueError(
                 f"In the folder of checkpoint={str(self.path)!r} no file can be written: {error}"
             ) from error
@@ -97,10 +98,8 @@ class CheckpointFile:
         """
         if not self.path.exists():
             return None
-        try:
+        with _advice():
             tensors, content = read_archive(self.path, _KIND)
-        except ArchiveError as error:
-            raise ValueError(f"{error} Remove it or pass another path as checkpoint.") from error
         if not isinstance(content, dict) or content.get("identity") != self.identity:
             raise ValueError(
                 f"The checkpoint {str(self.path)!r} belongs to a fit with other parameters or "
@@ -121,10 +120,17 @@ class CheckpointFile:
     @contextmanager
     def damaged(self) -> Iterator[None]:
         """Say, where what was read leads to an error, that it is the file that is damaged."""
-        try:
+        with _advice(), damaged(self.path, _KIND):
             yield
-        except (LookupError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"The checkpoint {str(self.path)!r} is damaged: {error}") from error
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """Say what to do about a file that cannot be used."""
+    try:
+        yield
+    except ArchiveError as error:
+        raise ValueError(f"{error} Remove it or pass another path as checkpoint.") from error
 
 
 class Checkpoint(CheckpointFile):
@@ -175,17 +181,31 @@ class Checkpoint(CheckpointFile):
             return
         tensors, content = found
         with self.damaged():
-            module.load_state_dict(with_prefix(tensors, "module."))
+            _require_state(module, state_dict := with_prefix(tensors, "module."))
+            module.load_state_dict(state_dict)
             vars(state).update(vars(unpack_state(tensors, content["state"])))
             state.moments.restore(optimizer)
             if early_stopping is not None:
-                early_stopping.best_state = with_prefix(tensors, "best.")
+                if best_state := with_prefix(tensors, "best."):
+                    _require_state(module, best_state)
+                early_stopping.best_state = best_state
                 early_stopping.best_score = float(content["best_score"])
                 early_stopping.n_without_improvement = int(content["n_without_improvement"])
             if self.global_rng:
                 torch.set_rng_state(tensors["rng.cpu"])
                 if "rng.cuda" in tensors:
                     torch.cuda.set_rng_state(tensors["rng.cuda"], _device(module))
+
+
+def _require_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Raise ValueError unless `module` may have that state."""
+    present = module.state_dict()
+    types = [{name: (v.shape, v.dtype) for name, v in s.items()} for s in (present, state)]
+    if types[0] != types[1]:
+        raise ValueError("its weights are not those of a model with its parameters")
+    # Buffers that are not finite from the start, such as masks, are meant to be so.
+    if any(v.isfinite().all() and not state[name].isfinite().all() for name, v in present.items()):
+        raise ValueError("its weights are not finite")
 
 
 def _device(module: nn.Module) -> torch.device:

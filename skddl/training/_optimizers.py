@@ -1,5 +1,6 @@
 """Optimizers by name, and what they remember."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,17 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 _LARGEST = torch.finfo(torch.float32).max
+# What each of them remembers of a parameter, by the name of its class.
+_REMEMBERED = {
+    "SGD": {"momentum_buffer"},
+    "Adam": {"step", "exp_avg", "exp_avg_sq"},
+    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
+    "Adagrad": {"step", "sum"},
+    "NAdam": {"step", "mu_product", "exp_avg", "exp_avg_sq"},
+    "RMSprop": {"step", "square_avg"},
+}
+# Those that are one number from 0 on, whatever the parameter, and where that ends.
+_NUMBERS = {"step": math.inf, "mu_product": 1.0}
 
 
 def make_optimizer(
@@ -76,18 +88,30 @@ class Moments:
         )
 
     def restore(self, optimizer: torch.optim.Optimizer) -> None:
-        """Hand copies to `optimizer`. One of another class starts anew."""
+        """Hand copies to `optimizer`. One of another class starts anew.
+
+        Raises
+        ------
+        IndexError or ValueError
+            If they are not moments of its parameters.
+        """
         if self.optimizer != type(optimizer).__name__:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for index, moments in self.tensors.items():
             parameter = parameters[index]
+            if moments and moments.keys() != _REMEMBERED.get(self.optimizer, moments.keys()):
+                raise ValueError(f"of parameter {index} there are {sorted(moments)}")
             for name, value in moments.items():
+                shape = torch.Size() if name in _NUMBERS else parameter.shape
+                if not value.is_floating_point() or value.shape != shape:
+                    got = f"{value.dtype} of the shape {tuple(value.shape)}"
+                    raise ValueError(f"{name} of parameter {index} is {got}")
+                if name in _NUMBERS and not 0 <= float(value) <= _NUMBERS[name]:
+                    raise ValueError(f"{name} of parameter {index} is {float(value)}")
                 # What counts steps stays on the CPU and in its type; all else is laid out in memory
                 # as the parameter is.
-                like = value if name in ("step", "mu_product") else parameter.detach()
-                if value.shape != like.shape:
-                    raise ValueError(f"{name} of parameter {index} has the shape {value.shape}")
+                like = value if name in _NUMBERS else parameter.detach()
                 optimizer.state[parameter][name] = torch.empty_like(like).copy_(value)
 
     def cpu_(self) -> None:

@@ -74,28 +74,34 @@ def unpack_state(tensors: dict[str, Tensor], plain: dict[str, Any]) -> TrainingS
 
     Raises
     ------
-    KeyError, TypeError or ValueError
+    AttributeError, KeyError, TypeError or ValueError
         If it is not what `pack_state` returns.
     """
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in with_prefix(tensors, "optimizer.").items():
         index, key = name.split(".", 1)
         moments.setdefault(int(index), {})[key] = value
-    curves = {name: curve.tolist() for name, curve in with_prefix(tensors, "curve.").items()}
-    if len(curves["loss"]) != plain["iteration"]:
-        raise ValueError(f"losses of {len(curves['loss'])} of {plain['iteration']} iterations")
+    curves = with_prefix(tensors, "curve.")
+    iteration = len(curves["loss"])
+    if iteration != plain["iteration"]:
+        raise ValueError(f"losses of {iteration} of {plain['iteration']} iterations")
+    for name, curve in curves.items():
+        if curve.dtype != torch.float64 or curve.shape != (iteration,):
+            got = f"{curve.dtype} of the shape {tuple(curve.shape)}"
+            raise ValueError(f"{name} of {iteration} iterations is {got}")
     return TrainingState(
-        iteration=len(curves["loss"]),
-        curves=curves,
-        history=[_numbers(entry) for entry in plain["history"]],
+        iteration=iteration,
+        curves={name: curve.tolist() for name, curve in curves.items()},
+        history=[_checked(entry, iteration) for entry in plain["history"]],
         moments=Moments(str(plain["optimizer"]), moments),
         finished=bool(plain["finished"]),
     )
 
 
-def _numbers(entry: dict[str, float]) -> dict[str, float]:
-    """`entry` of a history, or an error."""
-    if {type(entry["iteration"]), *map(type, entry.values())} <= {int, float}:
+def _checked(entry: dict[str, float], iteration: int) -> dict[str, float]:
+    """`entry` of a history up to `iteration`, or an error."""
+    at = entry["iteration"]
+    if type(at) is int and 0 <= at <= iteration and {*map(type, entry.values())} <= {int, float}:
         return dict(entry)
     raise TypeError(f"an entry of the history is {entry}")
 
