@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -173,16 +174,26 @@ def test_disk_that_fails_is_warned_of_once(name, prepare, fault, words, tmp_path
 def test_folder_that_cannot_be_written_to_is_an_error_before_anything_is_computed(
     name, tmp_path, monkeypatch
 ):
-    def refuse(*, dir):
-        raise PermissionError(13, "Permission denied", str(dir))
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(_checkpoint.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
     model, labels = fits.make(name, checkpoint=tmp_path / "fit.checkpoint")
     monkeypatch.setattr(type(model), "_start", lambda *_: pytest.fail("computed"))
     attributes = dict(vars(model))
     with pytest.raises(ValueError, match=r"fit\.checkpoint' no file can be written: .*Permission"):
         model.fit(fits.X, labels)
     assert vars(model) == attributes
+
+
+@pytest.mark.parametrize("path", ["a" * 250, "a\0b"], ids=["too long", "with a null byte"])
+def test_path_that_no_file_can_have_is_an_error_before_anything_is_computed(
+    path, tmp_path, monkeypatch
+):
+    model, labels = fits.make("online", checkpoint=tmp_path / path)
+    monkeypatch.setattr(type(model), "_start", lambda *_: pytest.fail("computed"))
+    with pytest.raises(ValueError, match=r"no file can be written: .*(too long|null byte)"):
+        model.fit(fits.X, labels)
 
 
 def test_model_that_cannot_be_saved_is_an_error_of_the_system(tmp_path):
