@@ -55,7 +55,7 @@ def as_numbers(array: Any, name: str = "X") -> Any:
     TypeError
         If it holds dates, durations or records.
     ValueError
-        If it holds objects that are no finite numbers, as data frames of polars may, or long
+        If it holds words, objects that are no finite numbers, as data frames of polars may, or long
         doubles beyond float64.
     """
     if array.dtype == object or array.dtype == np.longdouble:
@@ -63,7 +63,8 @@ def as_numbers(array: Any, name: str = "X") -> Any:
         with np.errstate(over="ignore"):
             array = check_array(array, dtype=np.float64, input_name=name, **any_shape)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got an array of {array.dtype}.")
+        error = ValueError if array.dtype.kind in "SU" else TypeError  # as scikit-learn
+        raise error(f"{name} must hold real numbers, got an array of {array.dtype}.")
     return array
 
 

@@ -51,20 +51,24 @@ def sample_scale(samples: Samples, rows: NDArray[np.intp]) -> float:
 def probe_samples(samples: Samples, rows: NDArray[np.intp]) -> Tensor:
     """At most 1,000 of some rows of the samples; an error if their dtype cannot hold them."""
     rows = rows[np.linspace(0, len(rows) - 1, num=min(len(rows), _SCALE_SAMPLES), dtype=np.intp)]
-    x, exact = samples[rows], samples.raw(rows).astype(np.float64) / samples.divisor
-    too_small = x.abs().max() < torch.finfo(x.dtype).tiny and exact.any()
+    x = samples[rows]
+    too_small = x.abs().max() < torch.finfo(x.dtype).tiny and samples.raw(rows).any()
     if not x.isfinite().all() or too_small:
         raise range_error(samples.dtype)
-    with np.errstate(over="ignore"):
-        spread = np.linalg.norm(exact - exact.mean(axis=0))
-        lost = np.linalg.norm(x.cpu().numpy() - exact)
-        rounding = ULPS * np.finfo(np.float64).eps * np.linalg.norm(exact)
-    if rounding < spread < np.inf and lost > LARGEST_LOSS * spread:
-        raise ValueError(
-            f"The samples vary too little around their mean for {dtype_name(x.dtype)}. Subtract "
-            "it first, for example with StandardScaler, or pass dtype='float64'."
-        )
+    if not np.can_cast(samples.X.dtype, dtype_name(x.dtype)):
+        _require_spread(x.cpu().numpy(), samples.raw(rows).astype(np.float64) / samples.divisor)
     return x
+
+
+def _require_spread(rounded: NDArray[Any], exact: NDArray[np.float64]) -> None:
+    """Raise ValueError if rounding takes away what samples differ by."""
+    lost, spread = np.linalg.norm(rounded - exact), np.linalg.norm(exact - exact.mean(axis=0))
+    varies = spread > ULPS * np.finfo(np.float64).eps * np.linalg.norm(exact)
+    if varies and lost > LARGEST_LOSS * spread:
+        raise ValueError(
+            f"The samples vary too little around their mean for {rounded.dtype}. Subtract it "
+            "first, for example with StandardScaler, or pass dtype='float64'."
+        )
 
 
 def first_inputs(

@@ -1,5 +1,6 @@
 """Fixtures that several test modules share, and the cases that were tried."""
 
+import signal
 import sys
 from collections import Counter
 
@@ -17,6 +18,14 @@ def number_of_threads_at_the_end_is_that_of_the_start():
     before = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_interrupts():
+    """Also where the tests run in the background, in which shells let Ctrl-C be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -280,7 +280,7 @@ def test_the_histogram_has_every_code():
 
 def test_codes_may_be_lists_but_not_empty():
     assert SparsityDisplay.from_predictions([[0.0, 1.0], [0.0, 2.0]]).dead_.tolist() == [0]
-    with pytest.raises(ValueError, match=r"codes must be .*, got \(0, 3\)"):
+    with pytest.raises(ValueError, match="0 sample"):
         SparsityDisplay.from_predictions(np.empty((0, 3)))
 
 

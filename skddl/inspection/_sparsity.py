@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 
+from .._arrays import check_numbers
 from ._axes import get_axes
 from ._fitted import last_step
 
@@ -92,11 +92,11 @@ class SparsityDisplay:
         Raises
         ------
         ValueError
-            If `codes` has no rows, no columns, or other than two axes.
+            If `codes` has no rows, no columns, other than two axes, or entries that are not finite.
+        TypeError
+            If it holds no numbers.
         """
-        codes = codes if issparse(codes) else np.asarray(codes)
-        if codes.ndim != 2 or 0 in codes.shape:
-            raise ValueError(f"codes must be (n_samples, n_components), got {codes.shape}.")
+        codes = check_numbers(codes, "codes", accept_sparse=["csr", "csc"])
         used = codes != 0
         n_nonzero, use = (np.asarray(used.sum(axis=axis)).ravel() for axis in (1, 0))
         return cls(n_nonzero, use / len(n_nonzero)).plot(ax=ax)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import warnings
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from sklearn.base import is_regressor
+from sklearn.base import clone, is_regressor
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skddl import (
@@ -53,6 +55,15 @@ each_estimator = pytest.mark.parametrize(
 _NUMBERS = ("decision_function", "predict", "transform")
 
 
+# Where there is no right answer, one of these says so.
+CLEAR = (
+    "contains NaN|contains infinity|do not fit into dtype=|squares of the samples are beyond|squared norms of the samples|"
+    "not finite at iteration|initial features are not finite|too little for float|vary too little|"
+    "at least two classes|output for sample .* is not finite|image_shape=|beyond float32"
+)
+CLEAR_WARNINGS = ("What is coded", "The number of unique classes is greater", "lambda1=")
+
+
 def targets_for(estimator, labels):
     """Labels as the estimator learns from them."""
     return labels.astype(np.float64) if is_regressor(estimator) else labels
@@ -93,6 +104,27 @@ def assert_finite(value, name="model"):
             assert_finite(item, f"{name}[{index}]")
     elif dataclasses.is_dataclass(value) or hasattr(value, "get_params"):
         assert_finite(vars(value), name)
+
+
+def fit_or_refuse(estimator, samples, labels):
+    """The model and its outputs; None if it was refused, or warned of, in clear words."""
+    model = clone(estimator)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            outputs = outputs_of(model.fit(samples, targets_for(estimator, labels)), samples)
+        except ValueError as error:
+            assert any(words in str(error) for words in CLEAR.split("|")) or " is not finite" in (
+                str(error)
+            ), error
+            outputs = None
+    for warning in caught:
+        assert warning.category is ConvergenceWarning or str(warning.message).startswith(
+            CLEAR_WARNINGS
+        ), warning.message
+    assert_finite(model)
+    assert_finite(outputs)
+    return outputs, bool(caught)
 
 
 @contextmanager

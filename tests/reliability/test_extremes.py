@@ -1,11 +1,8 @@
 """Samples that are tiny, huge, degenerate or few: a finite, right model or a clear error."""
 
-import warnings
-
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 
 from skddl import ConvNetClassifier, DeepDictionaryClassifier, DeTraMeClassifier, SampleNormalizer
 from skddl import TaskDrivenDictionaryClassifier as TaskDriven
@@ -15,8 +12,7 @@ from .estimators import (
     assert_finite,
     assert_same_outputs,
     each_estimator,
-    outputs_of,
-    targets_for,
+    fit_or_refuse,
     unchanged,
 )
 from .samples import WHOLE, X, y
@@ -83,34 +79,6 @@ AMBIGUOUS = [
     "columns of all sizes",
     "rows of all sizes",
 ]
-# Where there is no right answer, one of these says so.
-CLEAR = (
-    "do not fit into dtype=|squares of the samples are beyond|squared norms of the samples|"
-    "not finite at iteration|initial features are not finite|too little for float|vary too little|"
-    "at least two classes|output for sample .* is not finite|image_shape=|beyond float32"
-)
-CLEAR_WARNINGS = ("What is coded", "The number of unique classes is greater", "lambda1=")
-
-
-def fit_or_refuse(estimator, samples, labels):
-    """The model and its outputs; None if it was refused, or warned of, in clear words."""
-    model = clone(estimator)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            outputs = outputs_of(model.fit(samples, targets_for(estimator, labels)), samples)
-        except ValueError as error:
-            assert any(words in str(error) for words in CLEAR.split("|")) or " is not finite" in (
-                str(error)
-            ), error
-            outputs = None
-    for warning in caught:
-        assert warning.category is ConvergenceWarning or str(warning.message).startswith(
-            CLEAR_WARNINGS
-        ), warning.message
-    assert_finite(model)
-    assert_finite(outputs)
-    return outputs, bool(caught)
 
 
 @each_estimator

@@ -3,6 +3,8 @@
 import math
 import warnings
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skddl import OnlineDictionaryLearning
 from skddl.dictionary import class_dictionary
+from skddl.inspection import SparsityDisplay
 from skddl.sparse_coding import kkt_residual, sparse_encode
 
 from .estimators import assert_finite, unchanged
 from .samples import SAMPLES, X, y
+
+matplotlib.use("Agg")
 
 LAMBDA1 = 0.5
 ATOMS = np.random.default_rng(0).standard_normal((64, 64))
@@ -52,6 +57,18 @@ def by_class(samples):
     return class_dictionary(samples, y, n_components=6, lambda1=LAMBDA1, random_state=0)[0]
 
 
+def count(samples):
+    display = SparsityDisplay.from_predictions(samples)
+    plt.close(display.figure_)
+    return display.n_nonzero
+
+
+def count_coded(samples):
+    display = SparsityDisplay.from_estimator(ONLINE, samples)
+    plt.close(display.figure_)
+    return display.n_nonzero
+
+
 FUNCTIONS = {
     "X": encode,
     "dictionary": encode_in,
@@ -60,16 +77,20 @@ FUNCTIONS = {
     "init of learning": learn_from,
     "codes to invert": ONLINE.inverse_transform,
     "class_dictionary": by_class,
+    "codes to show": count,
+    "samples to show": count_coded,
 }
 # What one of them takes although estimators do not.
 ALSO_TAKEN = {
     ("X", "no samples"),
     ("init", "None"),
     ("init of learning", "None"),
-    *((name, "pandas, names of several types") for name in FUNCTIONS),
+    *((name, "pandas, names of several types") for name in FUNCTIONS if "samples" not in name),
     ("codes to invert", "pandas, sparse"),
+    ("codes to show", "pandas, sparse"),
     *(
-        ("codes to invert", f"{layout} {kind}")
+        (function, f"{layout} {kind}")
+        for function in ["codes to invert", "codes to show"]
         for layout in ["csr", "csc", "coo", "bsr", "lil", "dok"]
         for kind in ["matrix", "array"]
     ),
@@ -83,6 +104,7 @@ OTHER_WORDS = (
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("case", SAMPLES)
+@pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_arrays_of_any_kind(name, case, tried):
     function, samples, details = FUNCTIONS[name], SAMPLES[case].make(), SAMPLES[case]

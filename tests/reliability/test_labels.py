@@ -150,7 +150,7 @@ TARGETS = {
     "NaN": refused(ValueError, "NaN", lambda: some(np.nan, float)),
     "None": refused(ValueError, "NaN", lambda: some(None)),
     "infinity": refused(ValueError, "infinity", lambda: some(np.inf, float)),
-    "words": refused(TypeError, "real numbers", lambda: NAMES),
+    "words": refused(ValueError, "real numbers", lambda: NAMES),
     "complex": refused(ValueError, "Complex", lambda: y.astype(complex)),
     "dates": refused(TypeError, "y must hold real numbers", lambda: y.astype("datetime64[D]")),
     "durations": refused(TypeError, "real numbers", lambda: y.astype("timedelta64[D]")),

@@ -142,8 +142,8 @@ def test_copies_predict_the_same():
     np.testing.assert_array_equal(copied.predict(SEEN), model.predict(SEEN))
 
 
-def test_strings_are_refused_in_the_words_of_scikit_learn():
-    with pytest.raises(ValueError, match=r"could not convert string to float|dtype='numeric'"):
+def test_strings_are_refused():
+    with pytest.raises(ValueError, match="y must hold real numbers, got an array of <U1"):
         quick().fit(SEEN, np.array(["a", "b"] * 150))
 
 
