@@ -9,15 +9,20 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # The constraints hold in pip's isolated builds too. Old versions of pip read the first variable
 # there, new ones the second. Both are split at spaces, hence the relative path.
-PIP_INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	$(RUN) -m pip install --disable-pip-version-check --quiet -c constraints.txt
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+pip_install_in = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(1)/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+PIP_INSTALL := $(call pip_install_in,$(VENV))
+# Other versions than those of the constraints. UV_TORCH_BACKEND=cpu takes torch's CPU build.
+uv_install_in = $(RUN) -m uv pip install --quiet --compile-bytecode --python $(1)
+pytest_in = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+PYTEST := $(call pytest_in,$(VENV))
+QUICK := -m "not slow and not soak"
 
-.PHONY: help demo test test-slow soak lint typecheck docs notebooks bench clean
+.PHONY: help demo test test-slow soak test-lowest test-latest test-without lint typecheck docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skddl needs Python 3.11 or newer, got " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
@@ -34,13 +39,41 @@ demo: $(VENV)/.installed  ## train on digits, print a table, write figures to de
 	OMP_NUM_THREADS=1 $(RUN) examples/demo.py
 
 test: lint typecheck  ## lint, types, doctests and the tests that are not slow
-	$(PYTEST) -m "not slow and not soak"
+	$(PYTEST) $(QUICK)
 
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(PYTEST) -m slow
 
 soak: $(VENV)/.installed  ## the long tests of reliability alone
 	$(PYTEST) -m soak
+
+# to_onnx needs a newer torch than the rest.
+test-lowest: .venv-lowest/.installed .venv-lowest-onnx/.installed  ## doctests and quick tests, on the lowest versions of pyproject.toml
+	$(call pytest_in,.venv-lowest) $(QUICK)
+	$(call pytest_in,.venv-lowest-onnx) tests/test_onnx.py
+
+.venv-lowest/.installed: EXTRAS := plot tensorboard distributed
+.venv-lowest-onnx/.installed: EXTRAS := onnx
+.venv-lowest/.installed .venv-lowest-onnx/.installed: pyproject.toml | $(VENV)/.installed
+	$(PYTHON) -m venv --clear $(@D)
+	$(RUN) -m uv pip compile --quiet --resolution lowest-direct --python $(@D) \
+		$(EXTRAS:%=--extra %) pyproject.toml -o $(@D)/constraints.txt >/dev/null
+	$(call uv_install_in,$(@D)) -c $(@D)/constraints.txt -e '.[dev]'
+	@touch $@
+
+test-latest: $(VENV)/.installed  ## the same on the newest versions of all packages
+	test -x .venv-latest/bin/python || $(PYTHON) -m venv .venv-latest
+	$(call uv_install_in,.venv-latest) --upgrade -e '.[dev,plot]'
+	$(call pytest_in,.venv-latest) $(QUICK)
+
+test-without: .venv-without/.installed  ## the same without numba, SPAMS and what only extras bring
+	$(call pytest_in,.venv-without) $(QUICK)
+
+.venv-without/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis
+	$(@D)/bin/python -m pip uninstall --quiet --yes numba llvmlite spams-bin
+	@touch $@
 
 lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the results are
 	$(RUN) -m ruff check .
@@ -62,7 +95,7 @@ bench: $(VENV)/.installed-bench  ## time the solvers and a training step, refres
 	$(RUN) benchmarks/step.py
 	$(RUN) benchmarks/speed_tables.py
 
-clean:  ## remove what the targets wrote, except .venv
+clean:  ## remove what the targets wrote, except .venv*
 	rm -rf demo_output docs/_build docs/auto_examples docs/generated dist build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find skddl tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -6,17 +6,36 @@ import pytest
 
 from skddl import datasets
 
-# Kernels cannot be imported without what compiles them.
-collect_ignore = []
-if importlib.util.find_spec("triton") is None:
-    collect_ignore.append("skddl/sparse_coding/_triton_kernels.py")
+# What is compiled cannot be imported without what compiles it.
+COMPILERS = {"_triton_kernels": "triton", "_active_set_kernels": "numba", "_loops": "numba"}
+collect_ignore = [
+    f"skddl/sparse_coding/{module}.py"
+    for module, compiler in COMPILERS.items()
+    if importlib.util.find_spec(compiler) is None
+]
+
+# What an example needs, by what it says.
+NEEDS = {
+    "matplotlib": ["matplotlib"],
+    "onnxruntime": ["onnxruntime", "onnxscript"],
+    "set_callbacks": ["sklearn.callback"],
+    "TensorBoard": ["tensorboard"],
+}
 
 
 @pytest.fixture(autouse=True)
-def skip_doctests_of_missing_data(request):
-    """Skip the example of a loader whose files are not on this machine."""
+def skip_doctests_of_what_is_missing(request):
+    """Skip an example whose packages are not installed, or whose files are not on this machine."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    source = "".join(example.source for example in request.node.dtest.examples)
+    for word, packages in NEEDS.items():
+        for package in packages if word in source else ():
+            pytest.importorskip(package)
+    if "to_onnx" in source:
+        pytest.importorskip("torch", "2.9")
     function = request.node.name.rpartition(".")[2]
-    if isinstance(request.node, pytest.DoctestItem) and function in datasets.__all__:
+    if function in datasets.__all__:
         try:
             getattr(datasets, function)(subset="test")
         except FileNotFoundError as error:

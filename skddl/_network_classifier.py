@@ -389,7 +389,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         NotFittedError
             If the classifier is not fitted.
         ImportError
-            If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+            If onnx, onnxscript or torch 2.9 is missing: ``pip install 'skddl[onnx]'`` brings them.
         ValueError
             If a :class:`~skddl.nn.QMetricReLU` of a network of yours has a `tol`.
 

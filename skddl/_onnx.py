@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from .nn.q_metric import QMetricReLU
 from .nn.sparse_code import SparseCode
-from .sparse_coding._optional import can_import
 
 
 def write_onnx(
@@ -29,8 +28,15 @@ def write_onnx(
 
     `metadata` is written as JSON; codes are computed by `n_steps`.
     """
-    if not (can_import("onnx") and can_import("onnxscript")):
-        raise ImportError("to_onnx needs onnx and onnxscript: pip install 'skddl[onnx]'.")
+    try:
+        if torch.__version__ < "2.9":
+            raise ImportError(f"torch is {torch.__version__}")
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "to_onnx needs onnx, onnxscript and torch 2.9 or newer: pip install 'skddl[onnx]'."
+        ) from error
     outputs.network = _exportable(network, n_steps).float()
     outputs.eval().requires_grad_(False)
     with torch.no_grad(), _quiet():

@@ -133,7 +133,7 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         NotFittedError
             If the estimator is not fitted.
         ImportError
-            If onnx or onnxscript is missing, which ``pip install 'skddl[onnx]'`` brings.
+            If onnx, onnxscript or torch 2.9 is missing: ``pip install 'skddl[onnx]'`` brings them.
         TypeError or ValueError
             If `n_steps` is not an int >= 1.
 

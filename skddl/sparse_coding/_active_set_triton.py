@@ -26,6 +26,8 @@ _ENTER = 2
 _TOL = {torch.float32: 1e-6, torch.float64: 1e-12}
 # ... or this many eps of the largest correlation, which is what its sums are rounded to.
 _ROUNDING = 4.0
+# Products are added before they are rounded: the default of Triton up to 3.9, not of later ones.
+_ROUND_ONCE = {"enable_fp_fusion": True}
 # Entries of the codes that are computed at a time: bounds the memory.
 _CHUNK_ELEMENTS = 2**23
 
@@ -92,6 +94,7 @@ class SupportFactors:
                         ROOT_EPS=eps**0.5,
                         # Computed in float64, with H on the support in registers, too.
                         num_warps=4 * warps,
+                        **_ROUND_ONCE,
                     )
             fewer = slots
         return solution
@@ -282,6 +285,7 @@ def _launch(
                 SINGULAR=eps**0.5,
                 ROUNDING=_ROUNDING * eps,
                 num_warps=_warps(warps, dtype),
+                **_ROUND_ONCE,
             )
     return codes.mul_(problem.lambda1), counts, status == kernels.EXHAUSTED.value
 
@@ -303,6 +307,7 @@ def _list_supports(
             WIDTH=values.shape[1],
             BLOCK=_BLOCK,
             num_warps=4,
+            **_ROUND_ONCE,
         )
 
 

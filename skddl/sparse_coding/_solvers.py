@@ -51,6 +51,9 @@ SOLVERS: dict[str, Solver] = {
     solver.name: solver for solver in (ActiveSetSolver(), SpamsSolver(), FistaSolver())
 }
 
+# What they need beside torch.
+_PACKAGES = {"active-set": "numba, or with CUDA Triton,", "spams": "spams-bin"}
+
 # A residual above this is reported: the accuracy that the package promises.
 PROMISED_RESIDUAL = {torch.float32: 1e-4, torch.float64: 1e-6}
 
@@ -70,8 +73,8 @@ def get_solver(name: str, device: torch.device) -> Solver:
         if solver.is_available(device):
             return solver
     raise ValueError(
-        f"solver={name!r} does not work here (is it installed? does it support device "
-        f"{device.type!r}?). Use solver='auto', on a CPU or with CUDA."
+        f"solver={name!r} does not work here (is {_PACKAGES.get(name, 'it')} installed? does it "
+        f"support device {device.type!r}?). Use solver='auto', on a CPU or with CUDA."
     )
 
 

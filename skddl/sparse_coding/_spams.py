@@ -4,14 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._optional import can_import
 from ._polish import polish
 from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
 
-try:
+if can_import("spams"):
     import spams
-except ImportError:  # no wheel for this platform: "auto" then takes the torch solver
+else:  # not every platform has a wheel: "auto" then takes another solver
     spams = None
 
 

@@ -277,7 +277,7 @@ def active_set(
     tl.store(counts_ptr + row, tl.sum(used.to(tl.int32), axis=0))
     tl.store(atoms_ptr + slots, atoms)
     tl.store(values_ptr + slots, values)
-    if (status != UNSOLVED) | IS_LAST:
+    if IS_LAST or status != UNSOLVED:
         tl.store(codes_ptr + atoms, values, mask=used)
 
 

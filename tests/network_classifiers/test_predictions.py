@@ -5,7 +5,6 @@ import pickle
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
@@ -41,10 +40,11 @@ def test_features_are_what_the_classifier_decides_on(kind):
 
 
 def test_output_features_have_names():
+    pandas = pytest.importorskip("pandas")
     model = quick().fit(X, y)
     assert model.get_feature_names_out().tolist() == [f"detrameclassifier{i}" for i in range(15)]
     frame = model.set_output(transform="pandas").transform(X)
-    assert isinstance(frame, pd.DataFrame)
+    assert isinstance(frame, pandas.DataFrame)
     assert list(frame.columns) == model.get_feature_names_out().tolist()
 
 

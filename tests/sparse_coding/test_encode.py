@@ -4,7 +4,6 @@ import importlib
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy.sparse import csr_matrix
@@ -99,7 +98,7 @@ def test_layout_of_arrays_makes_no_difference(solver, arrays, layout):
 
 
 def test_data_frames_are_taken(arrays):
-    X, dictionary = map(pd.DataFrame, arrays)
+    X, dictionary = map(pytest.importorskip("pandas").DataFrame, arrays)
     codes = sparse_encode(X, dictionary, lambda1=LAMBDA1)
     np.testing.assert_array_equal(codes, sparse_encode(*arrays, lambda1=LAMBDA1))
 

@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -169,7 +168,7 @@ class Slotted:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda value: pd.DataFrame([[value]]),
+        lambda value: pytest.importorskip("pandas").DataFrame([[value]]),
         lambda value: range(value),
         lambda value: Fraction(1, value),
         Slotted,
@@ -182,5 +181,6 @@ def test_identity_is_that_of_the_content(make):
 
 
 def test_identity_of_a_number_is_not_that_of_its_type_but_types_have_one():
+    pandas = pytest.importorskip("pandas")
     assert identify(0) == identify(0.0) == identify(np.float64(0)) != identify(0.5)
-    assert identify([pd.DataFrame]) != identify([np.ndarray])
+    assert identify([pandas.DataFrame]) != identify([np.ndarray])
