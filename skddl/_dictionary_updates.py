@@ -84,7 +84,7 @@ class DictionaryUpdates:
         """
         resumed_at, first = self.n_iter_, 0
         # All of it: what is learned must not depend on whether another fit has set a limit.
-        with one_blas_thread:
+        with one_blas_thread():
             for round_ in range(_REDRAW_ROUNDS + 1):
                 n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
                 # What precedes the first mini-batch of a round has been done if that has.

@@ -1,17 +1,20 @@
 """Fits in several threads of one process do not disturb one another."""
 
+import json
+import os
+import subprocess
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
-from threadpoolctl import threadpool_info, threadpool_limits
 
-from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
+from skddl import TaskDrivenDictionaryClassifier
 from skddl.sparse_coding import sparse_encode
 from tests.saving.data import TDDL, X, y
 
@@ -119,32 +122,20 @@ def codes():
     return sparse_encode(X[20:], X[:20], lambda1=0.05)
 
 
-def test_numpy_has_its_threads_again_after_fits_that_overlap():
-    """The first to begin is not the last to end."""
-    second_has_begun, first_has_ended = threading.Event(), threading.Event()
-
-    class Begins(OnlineDictionaryLearning):
-        def _update(self, X):
-            second_has_begun.wait(60)
-            super()._update(X)
-
-    class Ends(OnlineDictionaryLearning):
-        def _update(self, X):
-            second_has_begun.set()
-            first_has_ended.wait(60)
-            super()._update(X)
-
-    def first():
-        Begins(5, max_iter=1, random_state=0).fit(X)
-        first_has_ended.set()
-
-    with threadpool_limits(2, user_api="blas"):
-        at_once([first, lambda: Ends(5, max_iter=1, random_state=0).fit(X)])
-        assert set(threads_of_blas()) == {2}
-
-
-def threads_of_blas():
-    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+def test_numpy_has_one_thread_while_any_fit_goes_on_and_all_of_them_afterwards():
+    """In a process of its own, where it has two."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.reliability.blas"],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert set(found["while the first goes on"]) == {1}
+    assert set(found["while only the second goes on"]) == {1}
+    assert found["afterwards"] == found["before"]
 
 
 @pytest.mark.parametrize("name", ["identity", "augmented"])
