@@ -39,7 +39,7 @@ def write_archive(
         What JSON can hold.
     """
     path = Path(path)
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    plain = _apart(tensors)
     text = json.dumps(content)
     metadata = {
         "format": f"skddl-{kind}",
@@ -95,6 +95,23 @@ def read_archive(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     )
 
 
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, none in the memory of another: safetensors wants that.
+
+    Copied only where it must be: the curves of a long training are megabytes.
+    """
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() in taken or memory.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        taken.add(memory.data_ptr())
+        apart[name] = tensor
+    return apart
+
+
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
     """Of all that is in a file: a bit that has changed is found."""
     digest = blake2b(text.encode(), digest_size=16)
@@ -102,5 +119,5 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         # Any type as bytes; a view of no dimension has none.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
