@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import gen_batches
-from threadpoolctl import threadpool_limits
 
 from ._arrays import check_numbers
+from ._blas import one_blas_thread
 from ._first_atoms import (
     auto_lambda1,
     draw_atoms,
@@ -94,17 +94,19 @@ class DictionaryUpdates:
         ends. What `n_iter_` counts already has been learned from before, and is only drawn again.
         """
         resumed_at, first = self.n_iter_, 0
-        for round_ in range(_REDRAW_ROUNDS + 1):
-            n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
-            # What precedes the first mini-batch of a round has been done if that has.
-            if round_ and resumed_at <= first and not self._redraw(drawn):
-                break
-            if self._is_of_spams():
-                self._run_spams(X, n_iter, rng)
-            else:
-                if self._run(X, n_iter, rng, resumed_at - first, after_batch):
+        # All of it: what is learned must not depend on whether another fit has set a limit.
+        with interrupts.held(), one_blas_thread():
+            for round_ in range(_REDRAW_ROUNDS + 1):
+                n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
+                # What precedes the first mini-batch of a round has been done if that has.
+                if round_ and resumed_at <= first and not self._redraw(drawn):
                     break
-            first += n_iter
+                if self._is_of_spams():
+                    self._run_spams(X, n_iter, rng)
+                else:
+                    if self._run(X, n_iter, rng, resumed_at - first, after_batch):
+                        break
+                first += n_iter
 
     def _is_of_spams(self) -> bool:
         return get_solver(self.solver, torch.device("cpu")).name == "spams"
@@ -123,18 +125,15 @@ class DictionaryUpdates:
         """
         order = np.empty(0, dtype=np.intp)
         size = min(self.batch_size, len(X))
-        # Threads of numpy's products would wait for work by spinning, and so do those of torch:
-        # taking turns on the same cores, they make each other several times slower.
-        with interrupts.held(), threadpool_limits(1, user_api="blas"):
-            for step in range(n_iter):
-                if len(order) < size:
-                    order = np.concatenate([order, rng.permutation(len(X))])
-                rows, order = order[:size], order[size:]
-                if step < n_done:
-                    continue
-                self._update(as_float(X[rows]))
-                if after_batch(step + 1 == n_iter):
-                    return True
+        for step in range(n_iter):
+            if len(order) < size:
+                order = np.concatenate([order, rng.permutation(len(X))])
+            rows, order = order[:size], order[size:]
+            if step < n_done:
+                continue
+            self._update(as_float(X[rows]))
+            if after_batch(step + 1 == n_iter):
+                return True
         return False
 
     def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:

@@ -232,7 +232,7 @@ class SupervisedEstimator(TorchEstimator):
     @property
     def loss_curve_(self) -> list[float]:
         """Loss of each iteration."""
-        return self._training.curves["loss"]
+        return self._training.curves["loss"].tolist()
 
     def _random_state(self) -> np.random.RandomState:
         rng = seeded_generator(self)
@@ -266,7 +266,7 @@ class SupervisedEstimator(TorchEstimator):
         refuse_changes(self, self._started_with)
         # Train a copy: the present model is still needed if training fails.
         self.module_ = deepcopy(self.module_)
-        self._training = deepcopy(self._training)
+        self._training = self._training.copy()
         self._training.finished = False
 
     def _train(
@@ -399,7 +399,7 @@ class SupervisedEstimator(TorchEstimator):
         return {
             **{name: getattr(self, name) for name in self._known_of_targets},
             "module_": deepcopy(self.module_).cpu().eval(),
-            "_training": deepcopy(self._training),
+            "_training": self._training.copy(),
         }
 
     def _make_checkpoint(self, data: TrainingData, iteration: int) -> Checkpoint | None:

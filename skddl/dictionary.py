@@ -16,7 +16,6 @@ from sklearn.base import (
 from sklearn.utils import check_random_state, check_X_y
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ._arrays import as_array, as_numbers, check_numbers
@@ -26,6 +25,7 @@ from ._base import (
     seeded_generator,
     unchanged_on_error,
 )
+from ._blas import one_blas_thread
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
 from ._first_atoms import auto_lambda1, draw_atoms, require_unit_ball, warn_of_zero_codes
@@ -259,13 +259,13 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with interrupts.held(), threadpool_limits(1, user_api="blas"):
+            with interrupts.held(), one_blas_thread():
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)
-            never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
-            if len(never_used):
-                self._replace(never_used, batch, self._error(batch, self._encode(batch)))
+                never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
+                if len(never_used):
+                    self._replace(never_used, batch, self._error(batch, self._encode(batch)))
         return self
 
     def transform(self, X: ArrayLike) -> Any:

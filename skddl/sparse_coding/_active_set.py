@@ -69,21 +69,47 @@ class ActiveSetSolver:
         residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
         tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
+            failed = residual.isinf()
             # They may be better than their bound.
             x, atoms = X[poor].double(), dictionary.double()
             residual[poor] = problem.kkt_residual(x, atoms, codes[poor].double())
-            if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
-                codes[poor], polished = polish(
-                    problem,
-                    X[poor],
-                    dictionary,
-                    codes[poor],
-                    tol=tol,
-                    max_rounds=10 * len(dictionary) if max_iter is None else max_iter,
+            again = ~(residual <= tol)
+            if X.dtype == torch.float64:
+                again &= failed  # the others are as good as rounding or `max_iter` allows
+            if len(again := again.nonzero()[:, 0]):
+                codes[again], residual[again] = self._solve_again(
+                    problem, X[again], dictionary, codes[again], tol, max_iter
                 )
-                residual[poor] = polished.double()
-                work.forget(poor)
+                work.forget(again)
         return Solution(codes, residual, work.gradient if differentiable else None)
+
+    def _solve_again(
+        self,
+        problem: ElasticNetProblem,
+        X: Tensor,
+        dictionary: Tensor,
+        codes: Tensor,
+        tol: float,
+        max_iter: int | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Codes of samples for which the type was too coarse, and their KKT residuals.
+
+        They, too, do not depend on the neighbours of a sample, as products of whole batches do.
+        """
+        x, atoms = X.double(), dictionary.double()
+        if X.dtype == torch.float32:
+            exact = self.solve(
+                problem, x, atoms, init=codes.double(), tol=tol, max_iter=max_iter
+            ).codes
+            codes = exact.float()
+            return codes, problem.kkt_residual(x, atoms, codes.double())
+        max_rounds = 10 * len(dictionary) if max_iter is None else max_iter
+        polished = [
+            polish(problem, sample, dictionary, code, tol=tol, max_rounds=max_rounds)
+            for sample, code in zip(X.split(1), codes.split(1), strict=True)
+        ]
+        codes, residual = (torch.cat(parts) for parts in zip(*polished, strict=True))
+        return codes, residual
 
 
 class _Work:

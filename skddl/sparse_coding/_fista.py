@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._polish import polish
+from ._finish import finish
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
 
@@ -56,14 +56,16 @@ class FistaSolver:
         for start in range(0, len(X), chunk):
             rows = slice(start, start + chunk)
             settled = _iterate(problem, X[rows], dictionary, codes[rows], max_iter or _MAX_ITER)
-            codes[rows], residual[rows] = polish(
+            finished = finish(
                 problem,
                 X[rows],
                 dictionary,
                 settled,
                 tol=_POLISH_TOL[X.dtype] if tol is None else tol,
                 max_rounds=max_iter or 10 * len(dictionary),
+                gram=gram,
             )
+            codes[rows], residual[rows] = finished.codes, finished.residual.to(X.dtype)
         return Solution(codes, residual)
 
 

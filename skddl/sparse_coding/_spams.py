@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._finish import can_finish, finish
 from ._optional import can_import
-from ._polish import polish
 from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
 from ._solution import Solution, Supports
@@ -43,24 +43,28 @@ class SpamsSolver:
     ) -> Solution:
         """Codes and their KKT residuals."""
         codes = self._lars(problem, X, dictionary, max_iter)
-        residual = problem.kkt_residual(X, dictionary, codes)
         tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
-        # LARS loses its way where atoms are (nearly) linearly dependent: in float32 sooner.
-        if X.dtype == torch.float32 and len(failed := (~(residual <= tol)).nonzero()[:, 0]):
-            X64, dictionary64 = X[failed].double(), dictionary.double()
-            codes[failed] = self._lars(problem, X64, dictionary64, max_iter).float()
-            residual[failed] = problem.kkt_residual(
-                X64, dictionary64, codes[failed].double()
-            ).float()
-        if len(failed := (~(residual <= tol)).nonzero()[:, 0]):
-            codes[failed], residual[failed] = polish(
+        residual = X.new_full((len(X),), torch.inf)
+        if not can_finish(X):  # all of them
+            residual = problem.kkt_residual(X, dictionary, codes)
+            # LARS loses its way where atoms are (nearly) linearly dependent: in float32 sooner.
+            if X.dtype == torch.float32 and len(failed := (~(residual <= tol)).nonzero()[:, 0]):
+                X64, dictionary64 = X[failed].double(), dictionary.double()
+                codes[failed] = self._lars(problem, X64, dictionary64, max_iter).float()
+                residual[failed] = problem.kkt_residual(
+                    X64, dictionary64, codes[failed].double()
+                ).float()
+        if len(rows := (~(residual <= tol)).nonzero()[:, 0]):
+            finished = finish(
                 problem,
-                X[failed],
+                X[rows],
                 dictionary,
-                codes[failed].nan_to_num_(0.0, 0.0, 0.0),
+                codes[rows].nan_to_num_(0.0, 0.0, 0.0),
                 tol=tol,
                 max_rounds=10 * len(dictionary) if max_iter is None else int(max_iter),
+                gram=gram,
             )
+            codes[rows], residual[rows] = finished.codes, finished.residual.to(X.dtype)
         return Solution(codes, residual)
 
     @staticmethod

@@ -48,7 +48,7 @@ def write_archive(
         If it cannot be written: a file that was there is as it was.
     """
     path = Path(path)
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    plain = _apart(tensors)
     text = json.dumps(content)
     metadata = {
         "format": f"skddl-{kind}",
@@ -129,6 +129,23 @@ def damaged(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         # It may show all of a value that is as long as the file.
         shown = str(error)[:1000].rstrip(".")
         raise ArchiveError(f"The {kind} {str(path)!r} is damaged: {shown}.") from error
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, none in the memory of another: safetensors wants that.
+
+    Copied only where it must be: the curves of a long training are megabytes.
+    """
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() in taken or memory.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        taken.add(memory.data_ptr())
+        apart[name] = tensor
+    return apart
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

@@ -21,6 +21,9 @@ from ._state import TrainingState, pack_state, unpack_state, with_prefix
 _KIND = "checkpoint"
 # A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
 _STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
+# It holds the whole history: to write that takes the longer the more steps there were, and in the
+# end more time than 100 of them. Hence no sooner than after so small a part of the steps so far.
+_LEAST_SHARE = 200
 # What is being written grows all the time; what has not grown for so long is a killed process's.
 _SECONDS_OF_SILENCE = 600.0
 
@@ -65,9 +68,8 @@ class CheckpointFile:
 
     def is_due(self, iteration: int) -> bool:
         """Whether it is time to write."""
-        return (
-            iteration % _STEPS_BETWEEN == 0 or time.monotonic() - self._tried_at > _SECONDS_BETWEEN
-        )
+        between = _STEPS_BETWEEN * max(1, iteration // (_LEAST_SHARE * _STEPS_BETWEEN))
+        return iteration % between == 0 or time.monotonic() - self._tried_at > _SECONDS_BETWEEN
 
     def save(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
         """Replace the file, in one move: it is never half written.

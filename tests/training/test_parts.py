@@ -1,6 +1,7 @@
 """Tests of the parts of the training loop: batches, schedule, optimizers, early stopping."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from skddl.training import (
     OPTIMIZERS,
     SCHEDULES,
     BatchSampler,
+    CheckpointFile,
     EarlyStopping,
     TrainingState,
     identify,
@@ -155,7 +157,30 @@ def test_history_holds_the_means_since_the_entry_before():
     second = dict(state.record_epoch(0.25))
     assert first == {"iteration": 2, "learning_rate": 0.5, "loss": 3.0, "n_nonzero": 30.0}
     assert second == {"iteration": 3, "learning_rate": 0.25, "loss": 1.0, "n_nonzero": 7.0}
-    assert state.curves == {"loss": [4.0, 2.0, 1.0], "n_nonzero": [40.0, 20.0, 7.0]}
+    curves = {name: curve.tolist() for name, curve in state.curves.items()}
+    assert curves == {"loss": [4.0, 2.0, 1.0], "n_nonzero": [40.0, 20.0, 7.0]}
+
+
+def test_a_copy_of_the_state_goes_on_alone_and_shares_what_is_past():
+    state = TrainingState()
+    state.record_step(1.0, {})
+    state.record_epoch(0.5)
+    copied = state.copy()
+    # Streams of short calls of `partial_fit` make one copy each: none looks at every entry.
+    assert copied.history[0] is state.history[0]
+    copied.record_step(2.0, {})
+    copied.record_epoch(0.5)
+    assert (state.iteration, len(state.curves["loss"]), len(state.history)) == (1, 1, 1)
+    assert (copied.iteration, len(copied.curves["loss"]), len(copied.history)) == (2, 2, 2)
+
+
+def test_checkpoints_take_no_more_time_per_step_the_longer_training_lasts(tmp_path):
+    """What is written grows with the steps, so that writes have to become rarer."""
+    checkpoint = CheckpointFile(tmp_path / "checkpoint", "")
+    due = [n for n in range(1, 300_001) if n % 100 == 0 and checkpoint.is_due(n)]
+    assert due[:300] == [*range(100, 30_001, 100)]
+    assert sum(due) < 300 * 300_000
+    assert all(second - first <= max(100, 0.011 * first) for first, second in pairwise(due))
 
 
 class Slotted:

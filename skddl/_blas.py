@@ -1,0 +1,54 @@
+"""numpy's products on one thread, also where several fits overlap."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """In any number of threads at once; the last to leave restores what the first has found.
+
+    Threads of numpy's products would wait for work by spinning, and so do those of torch: taking
+    turns on the same cores, they make each other several times slower.
+    """
+    # Some libraries have one number for the process, some have one for each thread.
+    with _of_process, threadpool_limits(1, user_api="blas"):
+        yield
+
+
+class _OfProcess:
+    """The limit of the process, which a thread of its own sets and takes back.
+
+    Each fit on its own would put back what it had found: of two that overlap, the last one the
+    limit of the other, for good. And a thread that has set a limit is, to newer threadpoolctl, the
+    only one that can take it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_inside:
+                self._owner = ThreadPoolExecutor(1)
+                self._limit = self._owner.submit(_begin).result()
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                self._owner.submit(self._limit.__exit__, None, None, None).result()
+                self._owner.shutdown()
+
+
+def _begin() -> threadpool_limits:
+    return threadpool_limits(1, user_api="blas").__enter__()
+
+
+_of_process = _OfProcess()

@@ -1,0 +1,41 @@
+"""100,000 steps of training: memory that stays as it is, and nothing that is not finite."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .long_training import TRAININGS
+
+# Memory may grow by so much after the first tenth of a training: the curves of loss and number of
+# non-zeros, and the history, are 2 MB after 100,000 steps.
+GROWTH = 0.02
+LONG = pytest.mark.soak
+CASES = [
+    *(pytest.param(name, 100_000, marks=LONG, id=f"{name}-long") for name in TRAININGS),
+    *(pytest.param(name, 2_000, id=f"{name}-short") for name in ("stream", "online")),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to measure memory")
+@pytest.mark.parametrize(("name", "n_steps"), CASES)
+def test_memory_stays_flat_and_all_is_finite(name, n_steps, tried, capsys):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.reliability.long_training", name, str(n_steps)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=3600,
+    )
+    found = json.loads(done.stdout)
+    assert found["finite"]
+    assert found["steps"] >= n_steps
+    first, last = max(found["MB"][: -(-len(found["MB"]) // 10)]), max(found["MB"])
+    with capsys.disabled():
+        print(f"\n{name}: {n_steps:,} steps in {found['seconds']:.0f} s, {first:.1f} MB", end="")
+        print(f" after a tenth of them, {last:.1f} MB at most")
+    assert last <= (1 + GROWTH) * first
+    tried("steps watched in long trainings", found["steps"])
