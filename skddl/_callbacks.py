@@ -52,6 +52,9 @@ class EpochCallbacks:
         self.n_ended = 0
         self.fit = estimator._init_callback_context(max_subtasks=n_epochs)
         self.fit.call_on_fit_task_begin(**self.arguments)
+        # scikit-learn keeps the contexts of all epochs until the fit is over: where nobody is told
+        # of them, there need be none.
+        self.parent = self.fit if getattr(estimator, "_skl_callbacks", ()) else _NoContext()
         if n_epochs:
             self._begin_epoch()
 
@@ -72,7 +75,7 @@ class EpochCallbacks:
         self.fit.call_on_fit_task_end(**self.arguments, reconstruction_attributes=self.snapshot)
 
     def _begin_epoch(self) -> None:
-        self.epoch = self.fit.subcontext(task_name=self.task_name)
+        self.epoch = self.parent.subcontext(task_name=self.task_name)
         self.epoch.call_on_fit_task_begin(**self.arguments)
 
 

@@ -105,6 +105,9 @@ def sparse_encode(
     :class:`sklearn.linear_model.ElasticNet` without intercept, fitted to ``(dictionary.T, x)`` with
     ``alpha=(lambda1 + lambda2) / n_features`` and ``l1_ratio=lambda1 / (lambda1 + lambda2)``.
 
+    On a CPU, with numba, the code of a sample has the same bits in any batch and on any number of
+    threads; where it is unique, by every solver.
+
     Rounding the entries of a float32 code moves the correlations by up to ``6e-8 ||a||_1`` (unit
     atoms). Where `lambda1` is below ``6e-4 ||a||_1`` that can exceed a residual of 1e-4; it does
     where atoms are so alike that large entries nearly cancel. Then the codes are the optimal ones,
