@@ -23,7 +23,7 @@ _LENGTHS = ("max_iter", "max_epochs", "n_steps")
 # What the user's own function says; what the machine says of petabytes; what cannot be a size.
 OTHER_WORDS = (
     r"int\(\)|NoneType|only one element|allocate|array is too big|dimension exceeded|size|atoms|"
-    "2D array|learning_rate"
+    "2D array|learning_rate|an output of shape"
 )
 
 
