@@ -44,12 +44,13 @@ ESTIMATORS = {
 # All of them read samples by the same code: in the quick tests one of each kind does.
 _QUICK = ("task-driven", "dense", "online", "normalizer")
 
-each_estimator = pytest.mark.parametrize(
-    "estimator",
-    [
-        pytest.param(estimator, id=name, marks=[] if name in _QUICK else pytest.mark.soak)
-        for name, estimator in ESTIMATORS.items()
-    ],
+_PARAMS = [
+    pytest.param(estimator, id=name, marks=[] if name in _QUICK else pytest.mark.soak)
+    for name, estimator in ESTIMATORS.items()
+]
+each_estimator = pytest.mark.parametrize("estimator", _PARAMS)
+each_learner = pytest.mark.parametrize(
+    "estimator", [param for param in _PARAMS if param.id != "normalizer"]
 )
 
 # What says most, of the methods that give numbers.

@@ -14,6 +14,7 @@ from .estimators import (
     assert_finite,
     assert_same_outputs,
     each_estimator,
+    each_learner,
     outputs_of,
     targets_for,
     unchanged,
@@ -82,12 +83,10 @@ def test_what_a_model_says_of_samples_of_any_kind(estimator, case, tried):
         tried("inputs: samples to predict")
 
 
-@each_estimator
+@each_learner
 @each_case
 @pytest.mark.filterwarnings("ignore:X has feature names")
 def test_what_a_model_goes_on_to_learn_from_samples_of_any_kind(estimator, case, tried):
-    if not hasattr(estimator, "partial_fit"):
-        pytest.skip("it does not learn")
     model, samples = deepcopy(fitted(estimator)), case.make()
     before = pickle.dumps(model)
     with unchanged(samples), case.outcome():
