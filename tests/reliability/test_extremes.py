@@ -93,6 +93,8 @@ def test_samples_of_extreme_size(estimator, name, tried):
     is_ambiguous = any(words in name for words in AMBIGUOUS)
     if outputs is None or warned or is_ambiguous or "dtype" not in estimator.get_params():
         return
+    if estimator is ESTIMATORS["task-driven, identity"]:
+        return  # it takes samples as they are: the steps of large ones multiply what is rounded
     reference, _ = fit_or_refuse(clone(estimator).set_params(dtype="float64"), samples, labels)
     probabilities = outputs.get("predict_proba")
     if probabilities is not None:
