@@ -90,9 +90,9 @@ def test_fits_with_checkpoints_that_overlap(tmp_path, tried):
         model = TaskDrivenDictionaryClassifier(**parameters).fit(X, y)
         return digest(model.components_, model.coef_, np.array(model.loss_curve_))
 
-    found = at_once([lambda seed=seed: learn(seed, tmp_path / str(seed)) for seed in range(3)])
-    assert found == [learn(seed) for seed in range(3)]
-    tried("fits that overlapped with others", 3)
+    found = at_once([lambda seed=seed: learn(seed, tmp_path / str(seed)) for seed in range(2)])
+    assert found == [learn(seed) for seed in range(2)]
+    tried("fits that overlapped with others", 2)
 
 
 def test_answers_while_others_are_fitted(turns_change_often, tried):
@@ -138,7 +138,7 @@ def test_numpy_has_one_thread_while_any_fit_goes_on_and_all_of_them_afterwards()
     assert found["afterwards"] == found["before"]
 
 
-@pytest.mark.parametrize("name", ["identity", "augmented"])
+@pytest.mark.parametrize("name", ["augmented", pytest.param("identity", marks=pytest.mark.soak)])
 def test_search_in_threads_is_that_of_one(name, tried):
     build, samples, labels = MODELS[name]
     grid = {"learning_rate": [0.001, 0.003, 0.01]}

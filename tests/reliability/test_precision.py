@@ -22,9 +22,12 @@ OF_ADAM = {"weights": 0.5, "losses": 0.1, "predict": 0.5, "transform": 1.0}
 # Its first output is as exact as an optimisation in float32 can be that need not be exact.
 OF_REGRESSOR = {**TOLERANCES, "weights": 3e-3, "losses": 5e-4, "predict": 1e-3}
 BOUNDS = {"regressor": OF_ADAM, "regressor, sgd": OF_REGRESSOR}
+QUICK = ("detrame", "plain-3", "online")
 
 
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.soak) for n in FITS]
+)
 def test_a_fit_in_float32_is_that_in_float64(name, tried):
     if name == "online":
         exact = fit(name, X.astype(np.float64))
@@ -36,6 +39,7 @@ def test_a_fit_in_float32_is_that_in_float64(name, tried):
     tried("fits in float32 compared with float64")
 
 
+@pytest.mark.soak
 def test_by_adam_the_regressor_is_as_good_in_float32():
     scores = [
         fit("regressor", dtype=dtype).score(X, X[:, 20:22]) for dtype in ("float32", "float64")

@@ -34,11 +34,10 @@ def hard_and_easy():
 
 OWN = {"correlated": correlated, "hard and easy": hard_and_easy}
 ALL = {**PROBLEMS, **OWN}
-# FISTA takes a hundred times as long as the others: in short, one problem of its own.
-SLOW = {("fista", name) for name in [*UNIQUE, *OWN] if name != "hard and easy"}
 # Of codes that are not unique SPAMS and FISTA find one or another.
 CASES = [
-    pytest.param(solver, name, marks=pytest.mark.soak if (solver, name) in SLOW else ())
+    # FISTA takes a hundred times as long as the others.
+    pytest.param(solver, name, marks=pytest.mark.soak if solver == "fista" else ())
     for solver in SOLVERS
     for name in (ALL if solver in ("auto", "active-set") else [*UNIQUE, *OWN])
 ]

@@ -13,7 +13,7 @@ TOLERANCE = 1e-4
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(["task-driven", "detrame"], id="some"),
+        pytest.param(["detrame", "online"], id="some"),
         pytest.param([*FITS], id="all", marks=pytest.mark.soak),
     ],
 )

@@ -103,7 +103,7 @@ def codes():
     options = {"lambda1": 0.1, "lambda2": 0.01}
     return {
         f"codes: {dtype} {solver} {positive}": sparse_encode(
-            X[300:].astype(dtype),
+            X[300 : 330 if solver == "fista" else None].astype(dtype),
             X[:300].astype(dtype),
             **options,
             positive=positive,
