@@ -10,6 +10,7 @@ import torch
 from skddl.datasets import load_mnist
 from skddl.datasets._files import resolve_data_home
 from skddl.sparse_coding._optional import can_import
+from skddl.sparse_coding._solvers import SOLVERS
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +38,14 @@ def mnist_home():
     except FileNotFoundError as error:
         pytest.skip(f"needs the real MNIST: {error}")
     return home
+
+
+@pytest.fixture(params=SOLVERS)
+def solver(request):
+    """Return the name of a solver; where it cannot be imported, skip the test."""
+    if not SOLVERS[request.param].is_available(torch.device("cpu")):
+        pytest.skip(f"solver={request.param!r} needs a package that is not installed")
+    return request.param
 
 
 @pytest.fixture

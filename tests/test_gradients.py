@@ -11,15 +11,7 @@ from torch.autograd import gradcheck
 from skddl.nn import LinearFeatures, SparseCode
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Solution
-from skddl.sparse_coding._solvers import SOLVERS
 from skddl.sparse_coding._support import SupportSystem
-
-
-@pytest.fixture(params=SOLVERS)
-def solver(request):
-    if request.param == "spams":
-        pytest.importorskip("spams")
-    return request.param
 
 
 def normal(seed, *shape):

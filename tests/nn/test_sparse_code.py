@@ -11,14 +11,6 @@ import torch
 
 from skddl.nn import SparseCode
 from skddl.sparse_coding import kkt_residual, sparse_encode
-from skddl.sparse_coding._solvers import SOLVERS
-
-
-@pytest.fixture(params=SOLVERS)
-def solver(request):
-    if request.param == "spams":
-        pytest.importorskip("spams")
-    return request.param
 
 
 @pytest.fixture

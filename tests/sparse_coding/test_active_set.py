@@ -20,6 +20,8 @@ from skddl.sparse_coding._solvers import solve
 
 from .problems import PROBLEMS, UNIQUE, lambda_max, unit_rows
 
+pytest.importorskip("numba")
+
 
 def many_nonzeros():
     """Supports larger than the room that the solver starts with."""

@@ -17,18 +17,11 @@ from skddl.sparse_coding import (
     sparse_encode,
 )
 from skddl.sparse_coding._optional import can_import
-from skddl.sparse_coding._solvers import SOLVERS, get_solver
+from skddl.sparse_coding._solvers import get_solver
 
 from .problems import PROBLEMS
 
 LAMBDA1 = 0.3
-
-
-@pytest.fixture(params=SOLVERS)
-def solver(request):
-    if request.param == "spams":
-        pytest.importorskip("spams")
-    return request.param
 
 
 @pytest.fixture
@@ -267,6 +260,7 @@ def test_scalars_of_numpy_are_taken(solver, arrays):
 
 
 def test_auto_takes_the_first_solver_that_works(monkeypatch):
+    pytest.importorskip("numba")
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert get_solver("auto", cpu).name == "active-set"
     monkeypatch.setattr(_active_set_triton, "is_available", lambda device: True)

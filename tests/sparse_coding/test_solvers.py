@@ -19,13 +19,6 @@ from .problems import PROBLEMS, UNIQUE, lambda_max, objective, unit_rows
 PROMISED = {np.float64: 1e-6, np.float32: 1e-4}
 
 
-@pytest.fixture(params=SOLVERS)
-def solver(request):
-    if request.param == "spams":
-        pytest.importorskip("spams")
-    return request.param
-
-
 def codes_of_scikit_learn(X, dictionary, lambda1, lambda2, positive):
     n_features = X.shape[1]
     # Its objective is ours over n_features; its weights are a sum and a share of l1.

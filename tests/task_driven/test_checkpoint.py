@@ -48,7 +48,7 @@ def dropout(input_shape, p):
     return nn.Sequential(nn.Linear(64, 8), nn.Dropout(p))
 
 
-RATE = 0.9
+RATE = 0.5
 
 
 def dropout_of_module(input_shape):
@@ -143,11 +143,11 @@ def test_checkpoint_of_another_fit_is_refused_before_anything_is_computed(
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (partial(dropout, p=0.9), partial(dropout, p=0.1)),
-        (lambda shape: dropout(shape, 0.9), lambda shape: dropout(shape, 0.1)),
-        (dropout_later(0.9), dropout_later(0.1)),
-        (Dropout(0.9), Dropout(0.1)),
-        (Dropout(0.9).network, Dropout(0.1).network),
+        (partial(dropout, p=0.5), partial(dropout, p=0.1)),
+        (lambda shape: dropout(shape, 0.5), lambda shape: dropout(shape, 0.1)),
+        (dropout_later(0.5), dropout_later(0.1)),
+        (Dropout(0.5), Dropout(0.1)),
+        (Dropout(0.5).network, Dropout(0.1).network),
     ],
 )
 def test_functions_that_make_different_networks_are_told_apart(tmp_path, first, second):
