@@ -12,6 +12,8 @@ from skddl.datasets._files import resolve_data_home
 from skddl.sparse_coding._optional import can_import
 from skddl.sparse_coding._solvers import SOLVERS
 
+from .data import SOLVERS_HERE
+
 
 @pytest.fixture(scope="session", autouse=True)
 def number_of_threads_at_the_end_is_that_of_the_start():
@@ -43,7 +45,7 @@ def mnist_home():
 @pytest.fixture(params=SOLVERS)
 def solver(request):
     """Return the name of a solver; where it cannot be imported, skip the test."""
-    if not SOLVERS[request.param].is_available(torch.device("cpu")):
+    if request.param not in SOLVERS_HERE:
         pytest.skip(f"solver={request.param!r} needs a package that is not installed")
     return request.param
 

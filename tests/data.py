@@ -3,10 +3,16 @@
 import tracemalloc
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from skddl import SampleNormalizer
+from skddl.sparse_coding._solvers import SOLVERS
+
+SOLVERS_HERE = [
+    name for name, solver in SOLVERS.items() if solver.is_available(torch.device("cpu"))
+]
 
 
 def small_digits(n_samples=200, n_classes=10, dtype=np.float32):

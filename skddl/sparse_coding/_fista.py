@@ -100,4 +100,4 @@ def _iterate(
             todo, x, a, point, age = (values[moving] for values in (todo, x, a, point, age))
     # A code far from its optimum is no guide to the support, and has much too large a one where
     # atoms are coherent: from zero, the active-set method stays among smaller ones.
-    return settled
+    return settled.add_(0.0)  # softshrink makes zeros negative, too

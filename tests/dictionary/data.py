@@ -1,14 +1,11 @@
 """Learners and what they are judged by."""
 
 import numpy as np
-import torch
 
 from skddl import OnlineDictionaryLearning
 from skddl.sparse_coding import _spams, sparse_encode
-from skddl.sparse_coding._solvers import SOLVERS
 
 spams = _spams.spams
-ENGINES = [name for name, solver in SOLVERS.items() if solver.is_available(torch.device("cpu"))]
 LAMBDA1 = 0.15
 
 

@@ -11,17 +11,18 @@ from skddl import OnlineDictionaryLearning, _dictionary_updates
 from skddl._first_atoms import auto_lambda1, draw_atoms
 from skddl.sparse_coding import _spams
 
-from .data import ENGINES, LAMBDA1, learner, objective, spams
+from ..data import SOLVERS_HERE
+from .data import LAMBDA1, learner, objective, spams
 
 
 def test_all_engines_reach_the_same_objective(digits):
     X, _ = digits
-    values = {name: objective(X, learner(solver=name).fit(X).components_) for name in ENGINES}
+    values = {name: objective(X, learner(solver=name).fit(X).components_) for name in SOLVERS_HERE}
     for name, value in values.items():
         assert value == pytest.approx(values["fista"], rel=0.02 if name == "spams" else 1e-6)
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_objective_is_as_good_where_samples_do_not_fit_into_memory(digits, solver, monkeypatch):
     X, _ = digits
     expected = objective(X, learner(solver=solver).fit(X).components_)
@@ -58,7 +59,7 @@ def dictionaries_of_others(digits):
     return dictionaries
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 @pytest.mark.parametrize("other", ["scikit-learn"] if spams is None else ["spams", "scikit-learn"])
 def test_objective_is_no_worse_than_that_of_others_with_the_same_budget(
     digits, dictionaries_of_others, solver, other
@@ -69,7 +70,7 @@ def test_objective_is_no_worse_than_that_of_others_with_the_same_budget(
     assert objective(X, ours.components_) <= 1.005 * objective(X, dictionaries_of_others[other])
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_partial_fit_lowers_the_objective(digits, solver):
     X, _ = digits
     model = learner(solver=solver)
@@ -89,7 +90,7 @@ def test_partial_fit_after_fit_does_not_forget(digits):
     assert objective(X, model.partial_fit(X[:100]).components_) < 1.02 * before
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_atoms_are_in_the_unit_ball_and_of_the_type_of_the_samples(digits, solver, dtype):
     X = digits[0].astype(dtype)
@@ -100,7 +101,7 @@ def test_atoms_are_in_the_unit_ball_and_of_the_type_of_the_samples(digits, solve
     assert model.inverse_transform(model.transform(X)).dtype == dtype
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_unused_atoms_are_drawn_again_and_counted(digits, solver):
     X, _ = digits
     init = learner()
@@ -143,7 +144,7 @@ def test_init_is_where_learning_starts(digits):
     assert objective(X, again) < 1.01 * objective(X, learned)
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_positive_codes_are_positive(digits, solver):
     X, _ = digits
     model = learner(positive=True, solver=solver, max_iter=20).fit(X)
@@ -152,7 +153,7 @@ def test_positive_codes_are_positive(digits, solver):
     assert codes.max() > 0.1
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_same_seed_same_dictionary(digits, solver):
     X, _ = digits
     first, second, other = (
@@ -238,7 +239,7 @@ def test_lambda1_that_zeroes_every_code_warns_with_the_largest_useful_one(digits
     assert 0.5 < useful <= 1.001  # the atoms are unit-norm samples
 
 
-@pytest.mark.parametrize("solver", ENGINES)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
 def test_scalars_of_numpy_are_taken(digits, solver):
     X = digits[0]
     plain = learner(solver=solver, max_iter=6, batch_size=50, positive=True).fit(X)

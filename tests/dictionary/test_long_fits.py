@@ -5,7 +5,8 @@ import pytest
 
 from skddl import OnlineDictionaryLearning
 
-from .data import ENGINES, learner, objective
+from ..data import SOLVERS_HERE
+from .data import learner, objective
 
 
 def test_interrupted_fit_keeps_the_dictionary_so_far(digits, monkeypatch):
@@ -90,7 +91,7 @@ def test_checkpoint_needs_a_seed_and_a_solver_that_can_stop(digits, tmp_path):
     X, _ = digits
     with pytest.raises(ValueError, match="random_state to be an int"):
         learner(checkpoint=tmp_path / "a", random_state=None).fit(X)
-    if "spams" in ENGINES:
+    if "spams" in SOLVERS_HERE:
         with pytest.raises(ValueError, match="checkpoint needs a solver of our own"):
             learner(checkpoint=tmp_path / "a", solver="spams").fit(X)
 

@@ -96,6 +96,11 @@ def test_data_frames_are_taken(arrays):
     np.testing.assert_array_equal(codes, sparse_encode(*arrays, lambda1=LAMBDA1))
 
 
+def test_zeros_have_no_sign(solver, arrays):
+    codes = sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver)
+    assert not np.signbit(codes[codes == 0]).any()
+
+
 def test_tensors_that_are_not_contiguous_or_need_gradients_are_taken(solver, arrays):
     expected = sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver)
     X, dictionary = (torch.from_numpy(a.T.copy()).requires_grad_().T for a in arrays)
@@ -280,6 +285,8 @@ def test_spams_comes_next_where_numba_is_not_installed(without_numba):
 
 
 def test_a_numba_that_cannot_be_imported_is_done_without(monkeypatch):
+    pytest.importorskip("numba")
+
     def refuse(name):
         raise ImportError("Numba needs NumPy 2.2 or less")
 

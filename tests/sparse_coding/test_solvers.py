@@ -12,8 +12,9 @@ from sklearn.linear_model import ElasticNet, Lasso
 
 from skddl.sparse_coding import kkt_residual, sparse_encode
 from skddl.sparse_coding._problem import ElasticNetProblem
-from skddl.sparse_coding._solvers import SOLVERS, solve
+from skddl.sparse_coding._solvers import solve
 
+from ..data import SOLVERS_HERE
 from .problems import PROBLEMS, UNIQUE, lambda_max, objective, unit_rows
 
 PROMISED = {np.float64: 1e-6, np.float32: 1e-4}
@@ -107,7 +108,7 @@ def degenerate_problems(draw):
     lambda2=st.sampled_from([0.0, 1e-3, 0.5]),
     positive=st.booleans(),
     dtype=st.sampled_from([np.float32, np.float64]),
-    solver=st.sampled_from(list(SOLVERS)),
+    solver=st.sampled_from(SOLVERS_HERE),
 )
 def test_every_code_of_a_degenerate_problem_is_optimal(
     problem, fraction, lambda2, positive, dtype, solver
