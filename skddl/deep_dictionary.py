@@ -95,7 +95,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     dtype : {"float32", "float64"}, default="float32"
         Type in which the model is trained.
     checkpoint : path-like, default=None
-        File from which `fit` goes on if it was killed, and to which it writes every 100
+        File from which `fit` goes on if it was killed, and to which it writes every 100 or more
         iterations, or every minute if they take longer. Needs `random_state` to be an int. Each
         fit of a search or a cross-validation, and each that goes on by `warm_start`, needs a file
         of its own.

@@ -75,7 +75,7 @@ class OnlineDictionaryLearning(
     verbose : int, default=0
         Whether `fit` shows a progress bar.
     checkpoint : path-like, default=None
-        File for all of the state of a `fit`, written every 100 mini-batches, and after each when a
+        File for all of the state of a `fit`, written every 100 mini-batches or more, and when a
         minute has passed. If it exists, the fit goes on from it, and ends as if it had never been
         interrupted; a file of another fit is refused. Needs an int as `random_state`, and a solver
         of our own: SPAMS learns in one call.
