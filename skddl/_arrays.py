@@ -23,19 +23,25 @@ def as_array(values: Any, name: str = "X") -> Any:
     """
     if isinstance(values, list | tuple) and len(values):
         first = as_array(values[0], name)
+        if any(np.ma.is_masked(value) for value in values):
+            raise _masked_error(name)
         if isinstance(values[0], Tensor) or np.ndim(first) == 3:
             return np.stack([np.asarray(as_array(value, name)) for value in values])
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
-        raise ValueError(
-            f"{name} has masked entries. Fill them in, for example with "
-            "sklearn.impute.SimpleImputer, or leave out their samples."
-        )
+        raise _masked_error(name)
     if not isinstance(values, Tensor):
         return values
     refuse_other_layouts(values, name)
     values = values.detach().cpu().resolve_conj().resolve_neg()
     unknown_to_numpy = values.is_floating_point() and values.dtype not in _FLOATS
     return (values.float() if unknown_to_numpy else values).numpy()
+
+
+def _masked_error(name: str) -> ValueError:
+    return ValueError(
+        f"{name} has masked entries. Fill them in, for example with "
+        "sklearn.impute.SimpleImputer, or leave out their samples."
+    )
 
 
 def refuse_other_layouts(tensor: Tensor, name: str) -> None:

@@ -1,11 +1,13 @@
 """numpy's products on one thread, also where several fits overlap."""
 
+import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
@@ -16,7 +18,7 @@ def one_blas_thread() -> Iterator[None]:
     turns on the same cores, they make each other several times slower.
     """
     # Some libraries have one number for the process, some have one for each thread.
-    with _of_process, threadpool_limits(1, user_api="blas"):
+    with _of_process, _limit_of_thread():
         yield
 
 
@@ -36,7 +38,7 @@ class _OfProcess:
         with self._lock:
             if not self._n_inside:
                 self._owner = ThreadPoolExecutor(1)
-                self._limit = self._owner.submit(_begin).result()
+                self._limit = self._owner.submit(lambda: _limit_of_thread().__enter__()).result()
             self._n_inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -47,8 +49,14 @@ class _OfProcess:
                 self._owner.shutdown()
 
 
-def _begin() -> threadpool_limits:
-    return threadpool_limits(1, user_api="blas").__enter__()
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Those of numpy and scipy; to look for them takes milliseconds."""
+    return ThreadpoolController()
+
+
+def _limit_of_thread() -> Any:
+    return _libraries().limit(limits=1, user_api="blas")
 
 
 _of_process = _OfProcess()

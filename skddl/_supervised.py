@@ -347,7 +347,7 @@ class SupervisedEstimator(TorchEstimator):
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         until = state.iteration + n_iter
         try:
-            with own_rng, deterministic_convolutions(device):
+            with interrupts.held(), own_rng, deterministic_convolutions(device):
                 train(
                     network,
                     compute_loss,

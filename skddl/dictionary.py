@@ -441,6 +441,19 @@ def class_dictionary(
     >>> dictionary.shape
     (50, 64)
     """
+    with interrupts.guarded(), interrupts.allowed():
+        return _class_dictionary(X, y, n_components, lambda1, lambda2, solver, random_state)
+
+
+def _class_dictionary(
+    X: Any,
+    y: Any,
+    n_components: int | None,
+    lambda1: float | str,
+    lambda2: float,
+    solver: str,
+    random_state: int | np.random.RandomState | None,
+) -> tuple[NDArray[Any], int]:
     samples, labels = check_X_y(as_array(X), as_array(y, "y"), order="C")
     samples = as_float(as_numbers(samples))
     if n_components is not None and n_components < 1:

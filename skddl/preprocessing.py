@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 from ._arrays import as_array, as_numbers
 from ._base import unchanged_on_error
 from ._saving import SavableEstimator
+from .training import interrupts
 
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
 _BLOCK_ENTRIES = 2**20
@@ -93,7 +94,7 @@ class SampleNormalizer(OneToOneFeatureMixin, TransformerMixin, SavableEstimator)
         TypeError
             If `X` is sparse.
         """
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), interrupts.allowed():
             self._flatten(X, reset=True)
         return self
 

@@ -69,7 +69,7 @@ class ActiveSetSolver:
         residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
         tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
         if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
-            failed = residual.isinf()
+            failed = ~residual.isfinite()
             # They may be better than their bound.
             x, atoms = X[poor].double(), dictionary.double()
             residual[poor] = problem.kkt_residual(x, atoms, codes[poor].double())

@@ -78,8 +78,10 @@ class Units:
         ValueError
             If their type cannot hold them.
         """
-        codes = _times_power_of_two(codes, self.sample - self.atom)
-        if not all_finite(codes):
+        shift = self.sample - self.atom
+        codes, in_units = _times_power_of_two(codes, shift), codes
+        is_lost = shift < 0 and bool((codes.count_nonzero(1) != in_units.count_nonzero(1)).any())
+        if is_lost or not all_finite(codes):
             dtype = str(codes.dtype).removeprefix("torch.")
             raise ValueError(
                 f"Some codes, or what they are computed from, are beyond {dtype}: scale the "
@@ -89,8 +91,6 @@ class Units:
 
 
 def _times_power_of_two(values: Tensor, exponent: int) -> Tensor:
-    if exponent == 0:
-        return values
     # In parts: the power itself may be beyond the type of the values.
     while exponent:
         part = max(-100, min(100, exponent))

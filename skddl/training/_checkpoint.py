@@ -112,12 +112,11 @@ class CheckpointFile:
 
     def _remove_litter(self, folder: Path) -> None:
         partial = re.compile(re.escape(self.path.name) + r"\.[0-9a-f]{32}\.partial")
-        for path in folder.iterdir():
-            if not partial.fullmatch(path.name):
-                continue
-            with suppress(OSError):  # another process removes it, too
-                if time.time() - path.stat().st_mtime > _SECONDS_OF_SILENCE:
-                    path.unlink()
+        with suppress(OSError):  # the folder may not be listed
+            for path in filter(lambda path: partial.fullmatch(path.name), folder.iterdir()):
+                with suppress(OSError):  # another process removes it, too
+                    if time.time() - path.stat().st_mtime > _SECONDS_OF_SILENCE:
+                        path.unlink()
 
     @contextmanager
     def damaged(self) -> Iterator[None]:

@@ -28,11 +28,8 @@ class Interrupts:
             yield
             return
         if handler == self._receive:  # a fit inside another one
-            before, self._may_raise = self._may_raise, False
-            try:
+            with self.held():
                 yield
-            finally:
-                self._let(before)
             return
         self._handler, self._may_raise, self._is_waiting = handler, False, False
         signal.signal(signal.SIGINT, self._receive)
@@ -40,7 +37,8 @@ class Interrupts:
             yield
         finally:
             signal.signal(signal.SIGINT, handler)
-            if self._is_waiting:
+            waiting, self._is_waiting = self._is_waiting, False
+            if waiting:
                 handler(signal.SIGINT, None)
 
     def allowed(self) -> "_Region":

@@ -53,7 +53,7 @@ def make_optimizer(
         if listed:
             param_groups.append({"params": listed, "weight_decay": float(nu)})
     rate = float(learning_rate)
-    if max(rate, *(group["weight_decay"] for group in param_groups)) > _LARGEST:
+    if max([rate, *(group["weight_decay"] for group in param_groups)]) > _LARGEST:
         raise ValueError(
             f"Training needs learning_rate, and the weights of squared norms in the loss, below "
             f"{_LARGEST:.2g}: lower them."

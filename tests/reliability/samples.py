@@ -153,6 +153,11 @@ CONTAINERS = {
     "list of arrays": taken(X, lambda: list(X)),
     "list of tensors": taken(X, lambda: list(TENSOR)),
     "list of tensors with gradients": taken(X, lambda: list(TENSOR.clone().requires_grad_())),
+    "list of masks": refused(
+        ValueError,
+        "masked entries",
+        lambda: [*X[:1], *(np.ma.masked_array(row, row == 0) for row in X[1:])],
+    ),
     "list of series": taken(X, lambda: [pd.Series(row) for row in X]),
     "ragged lists": refused(ValueError, "inhomogeneous", lambda: [[1.0], [1.0, 2.0]] * 30),
     "pandas": taken(X, lambda: pd.DataFrame(X).add_prefix("feature")),

@@ -175,6 +175,10 @@ def test_codes_beyond_the_float_type_are_refused():
     samples, atoms = np.full((2, 3), 1e30, np.float32), 1e-30 * np.eye(3, dtype=np.float32)
     with pytest.raises(ValueError, match=r"codes, or what .* are beyond float32: scale"):
         sparse_encode(samples, atoms, lambda1=1e-3)
+    with pytest.raises(ValueError, match=r"codes, or what .* are beyond float32: scale"):
+        sparse_encode(
+            1e-20 * np.ones((2, 3), np.float32), 1e30 * np.eye(3, dtype="f4"), lambda1=1e9
+        )
     with pytest.raises(ValueError, match="lambda1 is too small beside the samples"):
         sparse_encode(samples, np.eye(3, dtype=np.float32), lambda1=1e-40)
     with pytest.raises(ValueError, match=r"lambda2=1e\+10 is too large beside the atoms"):

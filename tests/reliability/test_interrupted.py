@@ -7,6 +7,7 @@ import copy
 import signal
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ import torch
 from sklearn.base import clone
 
 import skddl
-from skddl import DeTraMeClassifier, OnlineDictionaryLearning
+from skddl import (
+    DeTraMeClassifier,
+    OnlineDictionaryLearning,
+    TaskDrivenDictionaryClassifier,
+)
 from skddl.training import Checkpoint, _checkpoint
 from skddl.training._optimizers import Moments
 
@@ -176,3 +181,24 @@ def test_interrupted_fit_leaves_a_model_that_is_whole(
         again = model.fit(fits.X, labels)
         fits.assert_same(fits.found_in(again), at_the_end)
     tried(f"Ctrl-C {'twice' if twice else 'once'}, survived", n_points)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_generators_are_put_back_where_ctrl_c_comes_just_then(at, monkeypatch):
+    """Also those of a network that is trained before the dictionary."""
+    set_state, before, calls = torch.set_rng_state, torch.get_rng_state(), []
+
+    def interrupted(state):
+        calls.append(state)
+        if len(calls) == at + 1:
+            signal.raise_signal(signal.SIGINT)
+        set_state(state)
+
+    network = DeTraMeClassifier([8], max_epochs=1, dropout=0.1, random_state=0)
+    model = TaskDrivenDictionaryClassifier(8, features=network, max_iter=2, random_state=0)
+    monkeypatch.setattr(torch, "set_rng_state", interrupted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with suppress(KeyboardInterrupt):
+            model.fit(fits.X, fits.y)
+    assert torch.equal(torch.get_rng_state(), before)

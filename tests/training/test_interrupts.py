@@ -40,6 +40,13 @@ def test_what_has_waited_is_raised_at_the_end():
     assert seen == ["waited"]
 
 
+def test_what_was_raised_at_the_end_is_not_raised_again():
+    with pytest.raises(KeyboardInterrupt), interrupts.guarded():
+        ctrl_c()
+    with interrupts.allowed():
+        pass
+
+
 def test_a_second_one_does_not_disturb_what_the_first_has_begun():
     seen = []
     with pytest.raises(KeyboardInterrupt):
