@@ -67,8 +67,9 @@ test-latest: $(VENV)/.installed  ## the same on the newest versions of all packa
 	$(call uv_install_in,.venv-latest) --upgrade -e '.[dev,plot]'
 	$(call pytest_in,.venv-latest) $(QUICK)
 
+# The tests of reliability take containers of pandas and polars, and name their solvers.
 test-without: .venv-without/.installed  ## the same without numba, SPAMS and what only extras bring
-	$(call pytest_in,.venv-without) $(QUICK)
+	$(call pytest_in,.venv-without) $(QUICK) --ignore=tests/reliability
 
 .venv-without/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
