@@ -190,7 +190,8 @@ class OnlineDictionaryLearning(
         Warns
         -----
         UserWarning
-            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used.
+            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used. Before
+            there is one, the estimator is as it was, and KeyboardInterrupt is raised.
         RuntimeWarning
             If the checkpoint cannot be written: learning goes on.
         """

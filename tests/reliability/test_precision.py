@@ -16,17 +16,19 @@ TOLERANCES = {
     "predict": 1e-4,
     "transform": 3e-5,
 }
-# The first steps of Adam are as long for a gradient that is rounding alone as for any other: where
-# a pixel says nothing, weights and what is learned from them go another way. The fit is as good.
-OF_ADAM = {"weights": 0.5, "losses": 0.1, "predict": 0.5, "transform": 1.0}
 # Its first output is as exact as an optimisation in float32 can be that need not be exact.
 OF_REGRESSOR = {**TOLERANCES, "weights": 3e-3, "losses": 5e-4, "predict": 1e-3}
-BOUNDS = {"regressor": OF_ADAM, "regressor, sgd": OF_REGRESSOR}
+BOUNDS = {"regressor, sgd": OF_REGRESSOR}
 QUICK = ("detrame", "plain-3", "online")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.soak) for n in FITS]
+    "name",
+    [
+        pytest.param(n, marks=() if n in QUICK else pytest.mark.soak)
+        for n in FITS
+        if n != "regressor"
+    ],
 )
 def test_a_fit_in_float32_is_that_in_float64(name, tried):
     if name == "online":
@@ -41,6 +43,7 @@ def test_a_fit_in_float32_is_that_in_float64(name, tried):
 
 @pytest.mark.soak
 def test_by_adam_the_regressor_is_as_good_in_float32():
+    """Not the same: where a pixel says nothing, a first step of Adam is that of rounding alone."""
     scores = [
         fit("regressor", dtype=dtype).score(X, X[:, 20:22]) for dtype in ("float32", "float64")
     ]
