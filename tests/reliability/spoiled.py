@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import _SIZE, save_file
 
 from skddl.training._archive import _digest
 
@@ -150,7 +150,8 @@ def _variants(tensor):
     flat = tensor.reshape(-1)
     yield from (tensor.to(dtype) for dtype in (torch.bool, torch.uint8, torch.int64, torch.half))
     yield from (tensor.to(dtype) for dtype in (torch.bfloat16, torch.double, torch.float))
-    yield tensor.to(torch.complex64)
+    if torch.complex64 in _SIZE:  # safetensors 0.7 and newer write it
+        yield tensor.to(torch.complex64)
     yield from (flat.new_zeros(shape) for shape in ((), (0,), (0, 3), (1,), (2, 2, 2), (1,) * 20))
     yield from (
         flat,

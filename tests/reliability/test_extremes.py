@@ -54,7 +54,7 @@ EXTREMES = {
     "smallest float": lambda: (np.where(X > 0.5, 5e-324, 0.0), y),
     "largest float": lambda: (np.where(X > 0.5, np.finfo(float).max, 0.0), y),
     "largest ints": lambda: (np.where(X > 0.5, 2**63 - 1, -(2**63)), y),
-    "largest unsigned ints": lambda: (np.where(X > 0.5, 2**64 - 1, 0).astype("u8"), y),
+    "largest unsigned ints": lambda: (np.where(X > 0.5, np.uint64(2**64 - 1), np.uint64(0)), y),
     "one sample again and again": lambda: (np.repeat(X[:1], 60, axis=0), y),
     "two samples again and again": lambda: (X[np.arange(60) % 2], np.arange(60) % 2),
     "equal columns": lambda: (np.repeat(X[:, 20:21], 64, axis=1), y),

@@ -76,7 +76,8 @@ LABELS = {
     "mask of nothing": taken(y, lambda: np.ma.masked_array(y)),
     "mask": refused(ValueError, "y has masked", lambda: np.ma.masked_array(y, y == 1)),
     "objects: ints": refused(ValueError, _UNKNOWN, lambda: y.astype(object)),
-    "bytes": refused(TypeError, "bytes is not supported", lambda: NAMES.astype("S")),
+    # scikit-learn 1.6 warns first.
+    "bytes": refused((TypeError, FutureWarning), "bytes is", lambda: NAMES.astype("S")),
     "continuous": refused(ValueError, _UNKNOWN, lambda: y + 0.5),
     "NaN": refused(ValueError, "y contains NaN", lambda: some(np.nan, float)),
     "infinity": refused(ValueError, "y contains infinity", lambda: some(np.inf, float)),

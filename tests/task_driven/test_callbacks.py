@@ -101,6 +101,7 @@ def test_scoring_monitor_of_scikit_learn_scores_every_epoch():
 
 
 def test_progress_bar_of_scikit_learn_runs():
+    pytest.importorskip("rich")
     model = quick(max_iter=9)
     model.set_callbacks(callback.ProgressBar())
     assert model.fit(X, Y).n_iter_ == 9

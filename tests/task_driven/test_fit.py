@@ -121,6 +121,7 @@ def test_history_and_loss_curve_tell_what_happened():
 
 def test_default_parameters_classify_digits():
     """A third held out, as in examples/demo.py; an RBF SVM reaches 0.99 there."""
+    pytest.importorskip("numba", reason="takes many minutes without numba")
     samples, labels = load_digits(return_X_y=True)
     split = train_test_split(samples, labels, test_size=1 / 3, random_state=0)
     X_train, X_test, y_train, y_test = split
