@@ -385,6 +385,7 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
 
 @pytest.mark.parametrize("unlabeled_weight", [0.0, 0.3])
 def test_supports_that_are_remembered_change_nothing(monkeypatch, unlabeled_weight):
+    pytest.importorskip("numba")  # other solvers begin anew
     memories = []
     memory_of = TaskDrivenDictionaryClassifier._support_memory
 
