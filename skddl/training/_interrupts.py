@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch
+
 
 class Interrupts:
     """What becomes of Ctrl-C; there is one, since it reaches the main thread of a process alone."""
@@ -32,10 +34,13 @@ class Interrupts:
                 yield
             return
         self._handler, self._may_raise, self._is_waiting = handler, False, False
+        records_gradients = torch.is_grad_enabled()
         signal.signal(signal.SIGINT, self._receive)
         try:
             yield
         finally:
+            # torch.no_grad leaves its mode behind if it is interrupted on its way in or out.
+            torch.set_grad_enabled(records_gradients)
             signal.signal(signal.SIGINT, handler)
             waiting, self._is_waiting = self._is_waiting, False
             if waiting:

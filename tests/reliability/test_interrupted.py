@@ -122,6 +122,7 @@ def interrupt(model, labels, *lines):
     for warning in caught:
         assert "interrupted after" in str(warning.message)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert torch.is_grad_enabled()
     return raised, bool(caught), seen.n_lines
 
 

@@ -4,6 +4,7 @@ import signal
 import threading
 
 import pytest
+import torch
 
 from skddl.training import interrupts
 
@@ -104,6 +105,15 @@ def test_program_that_ignores_it_goes_on_to_do_so():
             ctrl_c()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_gradients_are_recorded_as_before_where_it_comes_while_no_grad_begins():
+    with pytest.raises(KeyboardInterrupt), interrupts.guarded(), interrupts.allowed():
+        torch.set_grad_enabled(False)
+        ctrl_c()
+    records_gradients = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    assert records_gradients
 
 
 def test_threads_do_not_change_when_the_main_thread_may_be_interrupted():
