@@ -71,6 +71,11 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C; the estimator is as it was before the call.
         """
         first = not hasattr(self, "module_")
         with unchanged_on_error(self), interrupts.allowed():

@@ -338,7 +338,9 @@ class SupervisedEstimator(TorchEstimator):
             return EpochCallbacks(self, data.samples.X, data.labels, n_epochs, self._snapshot)
 
         callbacks = processes.each(make_callbacks)
-        if not inside:
+        # After a pass alone, the model before it is kept: a loop over chunks is to end.
+        interruptible = whole_fit and not inside
+        if interruptible:
             interrupts.hold()  # from here on there is a model to keep
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
@@ -359,7 +361,7 @@ class SupervisedEstimator(TorchEstimator):
                     early_stopping=early_stopping,
                     checkpoint=checkpoint,
                     on_epoch=callbacks.end_epoch if callbacks else None,
-                    interruptible=not inside,
+                    interruptible=interruptible,
                     processes=processes,
                     advice=self._advice,
                     verbose=bool(self.verbose),

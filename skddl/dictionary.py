@@ -249,6 +249,11 @@ class OnlineDictionaryLearning(
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C; the estimator is as it was before the call.
         """
         first = not hasattr(self, "components_")
         with unchanged_on_error(self), interrupts.allowed():
@@ -260,7 +265,7 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with interrupts.held(), one_blas_thread():
+            with interrupts.held(), one_blas_thread(), interrupts.allowed():
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)

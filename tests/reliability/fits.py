@@ -1,4 +1,4 @@
-"""Fits of all kinds, small ones, and the processes in which they are killed.
+"""Fits with checkpoints, and the processes in which they are killed.
 
 The processes are forked from one that has imported everything, see warm.py: that takes seconds.
 """
@@ -8,106 +8,35 @@ import pickle
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from skddl import (
-    ConvNetClassifier,
-    DeepDictionaryClassifier,
-    DeTraMeClassifier,
-    OnlineDictionaryLearning,
-    TaskDrivenDictionaryClassifier,
-    TaskDrivenDictionaryRegressor,
-)
 from skddl.training import _checkpoint
-from tests.data import small_digits
 
-X, y = small_digits(90, n_classes=3)
-SOME = np.where(np.arange(len(y)) % 3, y, -1)  # with samples that have no label
-TDDL = {"n_components": 10, "batch_size": 30, "max_iter": 40, "random_state": 0}
-NETWORK = {"batch_size": 30, "max_epochs": 12, "random_state": 0}
-NARROW = {**NETWORK, "image_shape": (1, 8, 8), "width": 0.1}
-FITS = {
-    "linear": (TaskDrivenDictionaryClassifier, TDDL, y),
-    "lenet": (
-        TaskDrivenDictionaryClassifier,
-        {**TDDL, "features": "lenet", "image_shape": (1, 8, 8)},
-        y,
-    ),
-    "unlabelled, early stopping": (
-        TaskDrivenDictionaryClassifier,
-        {
-            **TDDL,
-            "unlabeled_weight": 0.5,
-            "early_stopping": True,
-            "validation_fraction": 0.3,
-            "n_iter_no_change": 8,
-        },
-        SOME,
-    ),
-    "network trained first": (
-        TaskDrivenDictionaryClassifier,
-        {
-            **TDDL,
-            "features": ConvNetClassifier((8,), **NETWORK, dropout=0.2),
-            "lambda2": 0.1,
-            "max_iter": 20,
-        },
-        y,
-    ),
-    "regressor": (TaskDrivenDictionaryRegressor, TDDL, X[:, 20:22]),
-    "dropout, batch norm, momentum": (
-        DeTraMeClassifier,
-        {**NETWORK, "hidden_layer_sizes": (12, 8), "dropout": 0.3, "learning_rate": 0.05},
-        y,
-    ),
-    "maps": (DeTraMeClassifier, {**NARROW, "architecture": "plain-3"}, y),
-    "deep": (DeepDictionaryClassifier, {**TDDL, "n_components": (8, 6)}, y),
-    "online": (
-        OnlineDictionaryLearning,
-        {"n_components": 12, "batch_size": 20, "max_iter": 60, "random_state": 0},
-        None,
-    ),
-}
+from .models import MODELS, found_in
+
+# Of the kinds of models those that learn in different ways.
+FITS = (
+    "identity",
+    "lenet, large samples",
+    "unlabelled, early stopping",
+    "network trained first",
+    "two targets",
+    "dropout and early stopping",
+    "augmented",
+    "plain-3",
+    "deep",
+    "online, drawn atoms",
+)
+# Enough steps to be killed between two checkpoints.
+LENGTHS = {"max_iter": 40, "max_epochs": 20}
 
 
 def make(name, **parameters):
-    """The estimator of a fit, and its labels."""
-    estimator, own, labels = FITS[name]
-    if estimator is OnlineDictionaryLearning:
-        parameters.setdefault("solver", "active-set")  # SPAMS learns in one call
-    return estimator(**{**own, **parameters}), labels
-
-
-def found_in(model):
-    """All that a fit finds."""
-    if isinstance(model, OnlineDictionaryLearning):
-        return {
-            "atoms": model.components_,
-            "means": model._means,
-            "counts": (model.n_iter_, model.n_redrawn_),
-            "codes": model.transform(X),
-        }
-    return {
-        "state": {name: value.numpy() for name, value in model.module_.state_dict().items()},
-        "history": model.history_,
-        "curve": model.loss_curve_,
-        "predictions": model.predict(X),
-    }
-
-
-def assert_same(first, second):
-    """Bit for bit."""
-    assert type(first) is type(second)
-    if isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
-    else:
-        np.testing.assert_array_equal(first, second)
+    """The estimator of a fit, and what it learns from."""
+    build, *data = MODELS[name]
+    model = build()
+    lengths = {key: value for key, value in LENGTHS.items() if hasattr(model, key)}
+    return model.set_params(**lengths, **parameters), data
 
 
 def fit_in_this_process(name, folder, steps_between=3, prepare=None, arguments=()):
@@ -116,11 +45,11 @@ def fit_in_this_process(name, folder, steps_between=3, prepare=None, arguments=(
     _checkpoint._STEPS_BETWEEN = steps_between
     if prepare is not None:
         prepare(*arguments)
-    model, labels = make(name, checkpoint=folder / "fit.checkpoint")
+    model, data = make(name, checkpoint=folder / "fit.checkpoint")
     begin = time.monotonic()
-    model.fit(X, labels)
+    model.fit(*data)
     with open(folder / "found.pickle", "wb") as file:
-        pickle.dump((found_in(model), time.monotonic() - begin), file)
+        pickle.dump((found_in(name, model), time.monotonic() - begin), file)
 
 
 def start(function, *arguments):

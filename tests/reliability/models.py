@@ -4,9 +4,8 @@ It reads from the standard input what to do, in JSON: ``{"fit": [names]}``, ``{"
 [names]}`` in threads, or ``{"go on": {name: file}}`` with pickled models.
 """
 
+import copy
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,8 @@ from skddl import (
 from skddl.training import read_archive
 from tests.saving.data import FITTED, LARGER, NETWORK, TDDL, X, make, y
 
+from .processes import printed_by
+
 # Beside those whose files are tested: all that draws random numbers, splits or engines of its own.
 MODELS = {
     **{name: kind for name, kind in FITTED.items() if name != "normalizer"},
@@ -35,8 +36,8 @@ MODELS = {
         X,
         y,
     ),
-    "unlabelled": (
-        make(TaskDrivenDictionaryClassifier, **TDDL, unlabeled_weight=0.5),
+    "unlabelled, early stopping": (
+        make(TaskDrivenDictionaryClassifier, **TDDL, unlabeled_weight=0.5, early_stopping=True),
         X,
         np.where(np.arange(len(y)) % 3, y, -1),
     ),
@@ -93,28 +94,38 @@ SOME_AND_ALL = [
 ]
 
 
-def digest(*parts):
-    """Of bytes and arrays."""
+def found_in(name, model):
+    """All that a model holds (weights, moments, history, parameters), and its answers, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        # The same fits may have their checkpoints in different places.
+        copy.copy(model).set_params(checkpoint=None).save(Path(folder) / "model")
+        tensors, content = read_archive(Path(folder) / "model", "model")
+    found = {"content": np.array(json.dumps(content))}
+    found |= {name: tensors[name].numpy() for name in sorted(tensors)}
+    methods = ("predict_proba", "transform", "predict")
+    answers = {m: getattr(model, m)(MODELS[name][1]) for m in methods if hasattr(model, m)}
+    # Objects would be told apart by where they are.
+    return found | {m: a.astype("U") if a.dtype == object else a for m, a in answers.items()}
+
+
+def assert_same(found, expected):
+    """Bit for bit."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def digest(*arrays):
     total = blake2b(digest_size=16)
-    for part in parts:
-        if not isinstance(part, bytes):
-            total.update(f"{part.dtype} {part.shape}".encode())
-            part = np.ascontiguousarray(part).tobytes()
-        total.update(part)
+    for array in arrays:
+        total.update(f"{array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
 
 
 def digest_of(name, model):
-    """Of all that a model holds (weights, moments, history, parameters), and of its answers."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder) / "model")
-        tensors, content = read_archive(Path(folder) / "model", "model")
-    held = [tensors[name].numpy() for name in sorted(tensors)]
-    methods = ("predict_proba", "transform", "predict")
-    answers = [getattr(model, m)(MODELS[name][1]) for m in methods if hasattr(model, m)]
-    # Objects would be told apart by where they are.
-    answers = [a.astype("U") if a.dtype == object else a for a in answers]
-    return digest(json.dumps(content).encode(), *held, *answers)
+    """Of all that is `found_in` it."""
+    return digest(*found_in(name, model).values())
 
 
 def global_states():
@@ -147,16 +158,7 @@ def begin(name):
 
 def elsewhere(task, **environment):
     """What this module prints in a new process."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.models"],
-        input=json.dumps(task),
-        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
+    return json.loads(printed_by("models", input=json.dumps(task), **environment))
 
 
 def main():

@@ -12,8 +12,9 @@ import pytest
 from skddl.training import CheckpointFile, _checkpoint
 
 from . import fits
+from .models import assert_same, found_in
 
-NAMES = ["linear", "online"]
+NAMES = ["identity", "online, drawn atoms"]
 # Of Linux: sys/mount.h and sched.h.
 MS_RDONLY, MS_REMOUNT, MS_REC, MS_PRIVATE = 1, 32, 16384, 1 << 18
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
@@ -21,7 +22,7 @@ NO_MOUNTS = 77
 
 
 def learn(name, folder, before_write):
-    """What is found, and the warnings, where `before_write` is called with the number of each."""
+    """The model, and the warnings, where `before_write` is called with the number of each."""
     save, n_writes = CheckpointFile.save, 0
 
     def save_after_fault(checkpoint, tensors, content):
@@ -30,28 +31,28 @@ def learn(name, folder, before_write):
         n_writes += 1
         save(checkpoint, tensors, content)
 
-    model, labels = fits.make(name, checkpoint=folder / "fit.checkpoint")
+    model, data = fits.make(name, checkpoint=folder / "fit.checkpoint")
     with warnings.catch_warnings(record=True) as caught, pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("always")
         patch.setattr(_checkpoint, "_STEPS_BETWEEN", 5)
         patch.setattr(CheckpointFile, "save", save_after_fault)
-        model.fit(fits.X, labels)
+        model.fit(*data)
     assert all(warning.category is RuntimeWarning for warning in caught)
-    return fits.found_in(model), [str(warning.message) for warning in caught]
+    return model, [str(warning.message) for warning in caught]
 
 
 def assert_goes_on_from_the_file(name, folder, expected):
     assert [path.name for path in folder.iterdir()] == ["fit.checkpoint"]
     numbers = []
-    found, messages = learn(name, folder, numbers.append)
-    fits.assert_same(found, expected)
+    model, messages = learn(name, folder, numbers.append)
+    assert_same(found_in(name, model), expected)
     assert not messages
     return len(numbers)
 
 
 def found_without_faults(name):
-    model, labels = fits.make(name)
-    return fits.found_in(model.fit(fits.X, labels))
+    model, data = fits.make(name)
+    return found_in(name, model.fit(*data))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,8 +66,8 @@ def test_folder_that_vanishes_is_warned_of_once(name, tmp_path, tried):
             folder.rename(elsewhere)
             folder.touch()
 
-    found, messages = learn(name, folder, replace_folder_by_file)
-    fits.assert_same(found, expected)
+    model, messages = learn(name, folder, replace_folder_by_file)
+    assert_same(found_in(name, model), expected)
     assert len(messages) == 1
     assert "fit.checkpoint' could not be written" in messages[0]
     folder.unlink()
@@ -76,7 +77,7 @@ def test_folder_that_vanishes_is_warned_of_once(name, tmp_path, tried):
 
 
 def test_folder_that_comes_back_is_written_to_again(tmp_path):
-    expected = found_without_faults("linear")
+    expected = found_without_faults("identity")
     folder = tmp_path / "folder"
     folder.mkdir()
 
@@ -86,10 +87,10 @@ def test_folder_that_comes_back_is_written_to_again(tmp_path):
         elif number == 4:
             (tmp_path / "elsewhere").rename(folder)
 
-    found, messages = learn("linear", folder, vanish_for_three_writes)
-    fits.assert_same(found, expected)
+    model, messages = learn("identity", folder, vanish_for_three_writes)
+    assert_same(found_in("identity", model), expected)
     assert len(messages) == 1
-    assert assert_goes_on_from_the_file("linear", folder, expected) == 0  # that of the last step
+    assert assert_goes_on_from_the_file("identity", folder, expected) == 0  # that of the last step
 
 
 def limit_files(folder):
@@ -133,10 +134,10 @@ def learn_with_fault(name, folder, prepare, fault, results):
         if number == 2:
             fault(folder)
 
-    found, messages = learn(name, folder, let_fault_happen)
+    model, messages = learn(name, folder, let_fault_happen)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    results.write_bytes(pickle.dumps((found, messages, files)))
+    results.write_bytes(pickle.dumps((found_in(name, model), messages, files)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -159,7 +160,7 @@ def test_disk_that_fails_is_warned_of_once(name, prepare, fault, words, tmp_path
     assert process.exitcode == 0
     found, messages, files = pickle.loads(results.read_bytes())
     expected = found_without_faults(name)
-    fits.assert_same(found, expected)
+    assert_same(found, expected)
     assert len(messages) == 1
     assert words in messages[0]
     # The checkpoint that had been written before is whole, and nothing else is left.
@@ -178,11 +179,11 @@ def test_folder_that_cannot_be_written_to_is_an_error_before_anything_is_compute
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "touch", refuse)
-    model, labels = fits.make(name, checkpoint=tmp_path / "fit.checkpoint")
+    model, data = fits.make(name, checkpoint=tmp_path / "fit.checkpoint")
     monkeypatch.setattr(type(model), "_start", lambda *_: pytest.fail("computed"))
     attributes = dict(vars(model))
     with pytest.raises(ValueError, match=r"fit\.checkpoint' no file can be written: .*Permission"):
-        model.fit(fits.X, labels)
+        model.fit(*data)
     assert vars(model) == attributes
 
 
@@ -190,16 +191,16 @@ def test_folder_that_cannot_be_written_to_is_an_error_before_anything_is_compute
 def test_path_that_no_file_can_have_is_an_error_before_anything_is_computed(
     path, tmp_path, monkeypatch
 ):
-    model, labels = fits.make("online", checkpoint=tmp_path / path)
+    model, data = fits.make("online, drawn atoms", checkpoint=tmp_path / path)
     monkeypatch.setattr(type(model), "_start", lambda *_: pytest.fail("computed"))
     with pytest.raises(ValueError, match=r"no file can be written: .*(too long|null byte)"):
-        model.fit(fits.X, labels)
+        model.fit(*data)
 
 
 def test_model_that_cannot_be_saved_is_an_error_of_the_system(tmp_path):
     """And the file that was there is as it was."""
-    model, labels = fits.make("online")
-    model.fit(fits.X, labels).save(tmp_path / "model")
+    model, data = fits.make("online, drawn atoms")
+    model.fit(*data).save(tmp_path / "model")
     content = (tmp_path / "model").read_bytes()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, before[1]))
@@ -216,8 +217,8 @@ def test_model_that_cannot_be_saved_is_an_error_of_the_system(tmp_path):
 def test_files_may_be_read_by_those_whom_the_user_lets_read(tmp_path):
     before = os.umask(0o027)
     try:
-        model, labels = fits.make("online", checkpoint=tmp_path / "fit.checkpoint")
-        model.fit(fits.X, labels).save(tmp_path / "model")
+        model, data = fits.make("online, drawn atoms", checkpoint=tmp_path / "fit.checkpoint")
+        model.fit(*data).save(tmp_path / "model")
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}

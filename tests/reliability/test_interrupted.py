@@ -23,21 +23,23 @@ from skddl import (
 )
 from skddl.training import Checkpoint, _checkpoint
 from skddl.training._optimizers import Moments
+from tests.saving.data import X, y
 
 from . import fits
+from .models import assert_same, begin, digest_of, found_in, go_on
 
 soak = pytest.mark.soak
 # Lines of these count: the package's, and those of what opens and closes its contexts.
 TRACED = (str(Path(skddl.__file__).parent), "contextlib.py", "grad_mode.py", "torch/random.py")
-WITHOUT_INIT = (DeTraMeClassifier, OnlineDictionaryLearning)
-SHORT = {
-    name: {
-        **({"max_epochs": 3} if "max_epochs" in parameters else {"max_iter": 7}),
-        # Learning the first dictionary would be most of the lines; "lenet" has them.
-        **({} if name == "lenet" or estimator in WITHOUT_INIT else {"init": "samples"}),
-    }
-    for name, (estimator, parameters, _) in fits.FITS.items()
-}
+
+
+def make_short(name, **parameters):
+    model, data = fits.make(name, **parameters)
+    lengths = {"max_epochs": 3} if hasattr(model, "max_epochs") else {"max_iter": 7}
+    # Learning the first dictionary would be most of the lines; that of "lenet" is.
+    if "nu1" in model.get_params() and "lenet" not in name:
+        lengths["init"] = "samples"
+    return model.set_params(**lengths), data
 
 
 class InterruptsAtLines:
@@ -99,24 +101,24 @@ def states_after_each_step(monkeypatch, tmp_path):
         def note_dictionary(model, checkpoint):
             states[model.n_iter_] = state_of(model)
 
-        model, labels = fits.make(name, **SHORT[name], checkpoint=tmp_path / "not written")
+        model, data = make_short(name, checkpoint=tmp_path / "not written")
         with monkeypatch.context() as patch:
             patch.setattr(Checkpoint, "write", note)
             patch.setattr(OnlineDictionaryLearning, "_save", note_dictionary)
-            model.fit(fits.X, labels)
-        return states, fits.found_in(model)
+            model.fit(*data)
+        return states, found_in(name, model)
 
     monkeypatch.setattr(_checkpoint, "_STEPS_BETWEEN", 1)
     return states_of
 
 
-def interrupt(model, labels, *lines):
-    """Fit, with Ctrl-C before some lines; whether that raised, and whether there was a warning."""
+def interrupt(learn, *lines):
+    """Learn, with Ctrl-C before some lines; whether it raised, whether it warned, and the lines."""
     raised = False
     with warnings.catch_warnings(record=True) as caught, InterruptsAtLines(*lines) as seen:
         warnings.simplefilter("always")
         try:
-            model.fit(fits.X, labels)
+            learn()
         except KeyboardInterrupt:
             raised = True
     for warning in caught:
@@ -130,12 +132,12 @@ def identities(model):
     return {name: id(value) for name, value in vars(model).items()}
 
 
-def assert_usable(model, states):
+def assert_usable(name, model, states):
     """What it is after one of its steps; and it can go on."""
     if model.n_iter_ in states:
         for found, expected in zip(state_of(model), states[model.n_iter_], strict=True):
             np.testing.assert_array_equal(found, expected)
-    fits.found_in(model)
+    found_in(name, model)
     if not isinstance(model, OnlineDictionaryLearning):
         assert not model.module_.training
         assert len(model.loss_curve_) == model.n_iter_
@@ -147,8 +149,8 @@ def assert_usable(model, states):
 @pytest.mark.parametrize(
     ("name", "n_points"),
     [
-        ("dropout, batch norm, momentum", 6),
-        ("online", 4),
+        ("dropout and early stopping", 6),
+        ("online, drawn atoms", 4),
         *(pytest.param(name, 50, marks=soak) for name in fits.FITS),
     ],
 )
@@ -158,10 +160,10 @@ def test_interrupted_fit_leaves_a_model_that_is_whole(
     states, at_the_end = states_after_each_step(name)
     if "early stopping" in name:
         states.clear()  # which state is the best depends on whether the last one has a score
-    before, labels = fits.make(name, **{**SHORT[name], "random_state": 1})
-    before.fit(fits.X, labels)
-    parameters = fits.make(name, **SHORT[name])[0].get_params(deep=False)
-    _, _, n_lines = interrupt(clone(before).set_params(**parameters), labels)
+    new, data = make_short(name)
+    parameters = new.get_params(deep=False)
+    before = clone(new).set_params(random_state=1).fit(*data)
+    _, _, n_lines = interrupt(lambda: new.fit(*data))
     rng = np.random.default_rng(int(twice))
     for number, line in enumerate(rng.integers(1, n_lines, n_points, endpoint=True)):
         path = tmp_path / f"{number}"
@@ -169,19 +171,41 @@ def test_interrupted_fit_leaves_a_model_that_is_whole(
         attributes = identities(model)
         generator = torch.get_rng_state()
         lines = [line, line + rng.integers(1, 400)] if twice else [line]
-        raised, warned, _ = interrupt(model, labels, *lines)
+        raised, warned, _ = interrupt(lambda model=model: model.fit(*data), *lines)
         assert raised or warned
         if identities(model) == attributes:
             assert raised
             assert not warned
         else:
-            assert_usable(model, states)
+            assert_usable(name, model, states)
         assert torch.equal(torch.get_rng_state(), generator)
         assert not list(tmp_path.glob("*.partial"))
         # Learned on from the checkpoint, if there is one, it ends where it would have.
-        again = model.fit(fits.X, labels)
-        fits.assert_same(fits.found_in(again), at_the_end)
+        assert_same(found_in(name, model.fit(*data)), at_the_end)
     tried(f"Ctrl-C {'twice' if twice else 'once'}, survived", n_points)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_points"),
+    [
+        ("dropout and early stopping", 4),
+        ("online, drawn atoms", 4),
+        *(pytest.param(name, 25, marks=soak) for name in fits.FITS),
+    ],
+)
+def test_interrupted_partial_fit_leaves_the_model_of_before(name, n_points, tried):
+    halfway = begin(name)
+    before, after = (digest_of(name, m) for m in (halfway, go_on(name, copy.deepcopy(halfway))))
+    _, _, n_lines = interrupt(lambda: go_on(name, copy.deepcopy(halfway)))
+    for line in np.random.default_rng(0).integers(1, n_lines, n_points):
+        model = copy.copy(halfway)
+        raised, warned, _ = interrupt(lambda model=model: go_on(name, model), line)
+        assert raised
+        assert not warned
+        assert identities(model) == identities(halfway)
+        assert digest_of(name, halfway) == before
+        assert digest_of(name, go_on(name, model)) == after
+    tried("Ctrl-C in partial_fit, survived", n_points)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -201,5 +225,5 @@ def test_generators_are_put_back_where_ctrl_c_comes_just_then(at, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with suppress(KeyboardInterrupt):
-            model.fit(fits.X, fits.y)
+            model.fit(X, y)
     assert torch.equal(torch.get_rng_state(), before)

@@ -10,6 +10,7 @@ import pytest
 from skddl.training import _archive
 
 from . import fits
+from .models import assert_same
 
 soak = pytest.mark.soak
 # So many times must a fit be killed in vain before the test gives up: most are killed at the start.
@@ -33,8 +34,8 @@ def assert_next_fit_tidies_up(name, folder):
     """Litter that is old, as no file is that is being written."""
     for partial in litter_in(folder):
         os.utime(partial, (0, 0))
-    model, labels = fits.make(name, checkpoint=folder / "fit.checkpoint")
-    model.fit(fits.X, labels)
+    model, data = fits.make(name, checkpoint=folder / "fit.checkpoint")
+    model.fit(*data)
     assert not litter_in(folder)
 
 
@@ -42,7 +43,7 @@ def assert_next_fit_tidies_up(name, folder):
     ("name", "n_kills"),
     [
         ("unlabelled, early stopping", 2),
-        ("dropout, batch norm, momentum", 2),
+        ("dropout and early stopping", 2),
         *(pytest.param(name, 25, marks=soak) for name in fits.FITS),
     ],
 )
@@ -64,7 +65,7 @@ def test_fit_killed_at_random_moments_ends_in_the_same_model(name, n_kills, tmp_
                 break
             assert process.exitcode == -signal.SIGKILL
             n_killed += 1
-        fits.assert_same(fits.found(folder)[0], expected)
+        assert_same(fits.found(folder)[0], expected)
         assert_next_fit_tidies_up(name, folder)
         if n_killed >= n_kills:
             break
@@ -102,7 +103,7 @@ def die_while_writing(moment):
 @pytest.mark.parametrize(
     ("name", "moments"),
     [
-        ("online", [1, 3]),
+        ("online, drawn atoms", [1, 3]),
         *(pytest.param(name, range(30), marks=soak) for name in fits.FITS),
     ],
 )
@@ -123,6 +124,6 @@ def test_fit_killed_while_it_writes_ends_in_the_same_model(name, moments, tmp_pa
     process = fits.start(fits.fit_in_this_process, name, folder)
     process.join()
     assert process.exitcode == 0
-    fits.assert_same(fits.found(folder)[0], expected)
+    assert_same(fits.found(folder)[0], expected)
     assert_next_fit_tidies_up(name, folder)
     tried("kills while a checkpoint is written, survived", n_killed)

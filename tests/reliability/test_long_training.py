@@ -1,13 +1,12 @@
 """100,000 steps of training: memory that stays as it is, and nothing that is not finite."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from .long_training import TRAININGS
+from .processes import printed_by
 
 # Memory may grow by so much after the first tenth of a training: the curves of loss and number of
 # non-zeros, and the history, are 2 MB after 100,000 steps.
@@ -22,16 +21,7 @@ CASES = [
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to measure memory")
 @pytest.mark.parametrize(("name", "n_steps"), CASES)
 def test_memory_stays_flat_and_all_is_finite(name, n_steps, tried, capsys):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.long_training", name, str(n_steps)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=3600,
-    )
-    found = json.loads(done.stdout)
-    assert found["finite"]
+    found = json.loads(printed_by("long_training", name, n_steps))
     assert found["steps"] >= n_steps
     first, last = max(found["MB"][: -(-len(found["MB"]) // 10)]), max(found["MB"])
     with capsys.disabled():

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import distributed, nn
 
 from skddl import TaskDrivenDictionaryClassifier
+from tests.saving.data import TDDL, X, y
 
 from . import fits
 
@@ -62,16 +63,16 @@ def is_alive(pid):
     ("end", "n_jobs_later"), [(kill_itself, 1), pytest.param(exit_at_once, 2, marks=soak)]
 )
 def test_worker_of_a_search_that_dies_is_an_error(end, n_jobs_later, tmp_path, tried):
-    model, labels = fits.make("linear", max_iter=3)
-    model.set_params(features=Deadly(end, tmp_path))
+    features = Deadly(end, tmp_path)
+    model = TaskDrivenDictionaryClassifier(**TDDL, features=features)
     search = GridSearchCV(model, {"nu1": [1e-3, 1.0]}, cv=2, n_jobs=2)
     with pytest.raises(TerminatedWorkerError):
-        search.fit(fits.X, labels)
+        search.fit(X, y)
     deaths = {int(path.name): path.stat().st_mtime for path in tmp_path.iterdir()}
     assert time.time() - min(deaths.values()) < BOUND
     print(f"seconds until the error: {time.time() - min(deaths.values()):.2f}")
     assert not any(is_alive(pid) for pid in deaths)
-    search.set_params(estimator__features="linear", n_jobs=n_jobs_later).fit(fits.X, labels)
+    search.set_params(estimator__features="linear", n_jobs=n_jobs_later).fit(X, y)
     assert search.best_score_ > 0.8
     tried("workers of a search lost, an error in time")
 
@@ -105,7 +106,7 @@ def fit_together(folder, rank, *, under_torchrun=False):
         )
     TellsWhereItIs.folder = folder
     try:
-        TellsWhereItIs(**{**fits.TDDL, "max_iter": 10**7}).fit(fits.X, fits.y)
+        TellsWhereItIs(**{**TDDL, "max_iter": 10**7}).fit(X, y)
     except RuntimeError as error:
         (folder / f"error {rank}").write_text(str(error))
 

@@ -1,13 +1,10 @@
 """Fits in several threads of one process do not disturb one another."""
 
 import json
-import os
-import subprocess
 import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +16,7 @@ from skddl.sparse_coding import sparse_encode
 from tests.saving.data import TDDL, X, y
 
 from .models import MODELS, digest, digest_of, elsewhere, fit, global_states
+from .processes import printed_by
 
 # One of each kind: those that draw from torch's global generator, that limit numpy's threads, ...
 NAMES = [
@@ -124,15 +122,7 @@ def codes():
 
 def test_numpy_has_one_thread_while_any_fit_goes_on_and_all_of_them_afterwards():
     """In a process of its own, where it has two."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.blas"],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
+    found = json.loads(printed_by("blas", OPENBLAS_NUM_THREADS=2, MKL_NUM_THREADS=2))
     assert set(found["while the first goes on"]) == {1}
     assert set(found["while only the second goes on"]) == {1}
     assert found["afterwards"] == found["before"]

@@ -3,10 +3,7 @@
 N is the number of threads.
 """
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +19,8 @@ from skddl import (
 )
 from skddl.sparse_coding import sparse_encode
 from tests.data import small_digits
+
+from .processes import printed_by
 
 X, y = small_digits(1000)
 SMOOTH = {"learning_rate": 0.02, "max_epochs": 3, "random_state": 0}
@@ -80,16 +79,10 @@ def on_threads(n_threads, names, folder):
     """Codes, and what fits give, on so many threads, by name of the fit."""
     file = folder / f"{n_threads}.npz"
     variables = ("OMP", "MKL", "OPENBLAS", "NUMBA")
-    environment = {f"{name}_NUM_THREADS": str(n_threads) for name in variables}
+    environment = {f"{name}_NUM_THREADS": n_threads for name in variables}
     # Threads that spin would wait for one another on a machine with fewer cores.
     environment["OMP_WAIT_POLICY"] = "passive"
-    subprocess.run(
-        [sys.executable, "-m", "tests.reliability.usual", str(file), str(n_threads), *names],
-        env={**os.environ, **environment},
-        cwd=Path(__file__).parents[2],
-        check=True,
-        capture_output=True,
-    )
+    printed_by("usual", file, n_threads, *names, **environment)
     results = {}
     with np.load(file) as arrays:
         for key in arrays:

@@ -5,8 +5,8 @@ import os
 # Threads do not outlive a fork: neither those of OpenMP nor those that CUDA has autograd start.
 os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
-from . import fits
+from . import fits, models
 
-for name in ("lenet", "dropout, batch norm, momentum", "online"):
-    model, labels = fits.make(name)
-    fits.found_in(model.fit(fits.X, labels))
+for name in ("lenet, large samples", "dropout and early stopping", "online, drawn atoms"):
+    model, data = fits.make(name)
+    models.found_in(name, model.fit(*data))

@@ -51,6 +51,19 @@ def test_loaded_model_is_the_saved_one_and_learns_on_alike(name, fitted, path):
     assert_same_answers(model, loaded, samples)
 
 
+def test_model_that_was_interrupted_before_its_first_step_is_kept(path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_compute_loss", interrupt)
+    with pytest.warns(UserWarning, match="interrupted after 0 of"):
+        model = TaskDrivenDictionaryClassifier(**TDDL).fit(X, y)
+    model.save(path)
+    loaded = skddl.load(path)
+    assert loaded.n_iter_ == 0
+    assert_same_answers(model, loaded, X)
+
+
 def test_histories_and_names_of_features_are_kept(path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X).rename(columns=str)
