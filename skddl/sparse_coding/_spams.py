@@ -44,8 +44,8 @@ class SpamsSolver:
         """Codes and their KKT residuals."""
         codes = self._lars(problem, X, dictionary, max_iter)
         tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
-        residual = X.new_full((len(X),), torch.inf)
-        if not can_finish(X):  # all of them
+        residual = X.new_full((len(X),), torch.inf)  # all are to be finished, if they can be
+        if not can_finish(X):
             residual = problem.kkt_residual(X, dictionary, codes)
             # LARS loses its way where atoms are (nearly) linearly dependent: in float32 sooner.
             if X.dtype == torch.float32 and len(failed := (~(residual <= tol)).nonzero()[:, 0]):

@@ -32,6 +32,8 @@ def write_archive(
 ) -> None:
     """Replace a file, in one move: it is never half written.
 
+    Its bytes are in memory meanwhile, beside the tensors.
+
     Parameters
     ----------
     path : path-like

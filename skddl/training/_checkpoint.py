@@ -21,8 +21,8 @@ from ._state import TrainingState, pack_state, unpack_state, with_prefix
 _KIND = "checkpoint"
 # A step takes milliseconds, a checkpoint as long as a few of them; but some steps take seconds.
 _STEPS_BETWEEN, _SECONDS_BETWEEN = 100, 60.0
-# It holds the whole history: to write that takes the longer the more steps there were, and in the
-# end more time than 100 of them. Hence no sooner than after so small a part of the steps so far.
+# That of a network holds the whole history: to write it takes the longer the more steps there were,
+# and in the end more time than 100 of them. Hence no sooner than after so small a part of them.
 _LEAST_SHARE = 200
 # What is being written grows all the time; what has not grown for so long is a killed process's.
 _SECONDS_OF_SILENCE = 600.0

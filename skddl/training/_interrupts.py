@@ -1,7 +1,13 @@
 """Ctrl-C during a fit: it raises KeyboardInterrupt where that does no harm, else a moment later.
 
 An interrupt between two statements that belong together, as a step of the optimizer and its
-projection, would leave half a step; one while an earlier one is dealt with, half a model.
+projection, would leave half a step; one while an earlier one is dealt with, half a model. Hence
+
+- `guarded`, around a whole fit: it waits inside, unless it is allowed, and at the latest is raised
+  at the end;
+- `allowed`, around what takes long and may be left undone;
+- `held`, inside of that, around what must not;
+- `hold`, which ends `allowed`: from there on there is a model to keep.
 """
 
 import signal
