@@ -182,7 +182,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C; the estimator is as it was before the call.
+            After Ctrl-C: the estimator is as it was before the call, or, if all had been learned,
+            as it is after it.
         """
         first = not hasattr(self, "module_")
         with unchanged_on_error(self), interrupts.allowed():

@@ -253,7 +253,8 @@ class OnlineDictionaryLearning(
         Raises
         ------
         KeyboardInterrupt
-            After Ctrl-C; the estimator is as it was before the call.
+            After Ctrl-C: the estimator is as it was before the call, or, if all had been learned,
+            as it is after it.
         """
         first = not hasattr(self, "components_")
         with unchanged_on_error(self), interrupts.allowed():

@@ -45,12 +45,13 @@ _kept = threading.local()
 
 def scratch(name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Memory of the type of `like`, until the next call asks for this name."""
-    values = getattr(_kept, name, None)
+    kept = getattr(_kept, name, None)
+    values = None if kept is None else torch.from_numpy(kept)
     if values is None or values.shape != shape or values.dtype != like.dtype:
-        with torch.inference_mode(False):  # what is made under it cannot be used outside
-            values = torch.empty(shape, dtype=like.dtype)
+        values = torch.empty(shape, dtype=like.dtype)
         if values.nbytes <= _KEPT_BYTES:
-            setattr(_kept, name, values)
+            # As an array: a tensor that is made in inference mode cannot be used outside.
+            setattr(_kept, name, values.numpy())
     return values
 
 
