@@ -214,9 +214,8 @@ class OnlineDictionaryLearning(
             progress = tqdm(total=self.max_iter, initial=self.n_iter_, disable=not self.verbose)
 
             def after_batch(is_last: bool) -> bool:
-                with interrupts.allowed():
-                    if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
-                        self._save(checkpoint)
+                if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
+                    self._save(checkpoint)
                 progress.update()
                 with interrupts.allowed():
                     return callbacks.end_epoch()

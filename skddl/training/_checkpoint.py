@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ._archive import ArchiveError, damaged, partial_path, read_archive, write_archive
 from ._early_stopping import EarlyStopping
+from ._interrupts import interrupts
 from ._optimizers import Moments
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
 
@@ -58,8 +59,9 @@ class CheckpointFile:
             return
         try:
             probe = partial_path(self.path)
-            probe.touch(exist_ok=False)
-            probe.unlink()
+            with interrupts.held():
+                probe.touch(exist_ok=False)
+                probe.unlink()
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"In the folder of checkpoint={str(self.path)!r} no file can be written: {error}"
@@ -72,12 +74,13 @@ class CheckpointFile:
         return iteration % between == 0 or time.monotonic() - self._tried_at > _SECONDS_BETWEEN
 
     def save(self, tensors: dict[str, Tensor], content: dict[str, Any]) -> None:
-        """Replace the file, in one move: it is never half written.
+        """Replace the file, in one move: it is never half written, and Ctrl-C waits meanwhile.
 
         If that fails, the file is as it was: a warning says so, once, and learning goes on.
         """
         try:
-            write_archive(self.path, _KIND, tensors, {"identity": self.identity, **content})
+            with interrupts.held():
+                write_archive(self.path, _KIND, tensors, {"identity": self.identity, **content})
         except OSError as error:
             if not self._has_warned:
                 self._has_warned = True

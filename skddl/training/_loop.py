@@ -148,8 +148,7 @@ def train(
             if checkpoint is None or not processes.is_first:
                 continue
             if checkpoint.is_due(state.iteration) or state.finished or state.iteration == until:
-                with interrupts.allowed():
-                    checkpoint.write(module, optimizer, state, early_stopping)
+                checkpoint.write(module, optimizer, state, early_stopping)
     if early_stopping is not None and early_stopping.best_state:
         module.load_state_dict(early_stopping.best_state)
     module.eval()

@@ -4,6 +4,7 @@ A tracing function sends the signal before the n-th line of Python that a fit ex
 """
 
 import copy
+import os
 import signal
 import sys
 import warnings
@@ -217,6 +218,22 @@ def test_interrupted_partial_fit_leaves_a_model_of_whole_calls(name, n_points, t
             go_on(name, model)
         assert digest_of(name, model) == after  # perhaps all had been learned
     tried("Ctrl-C in partial_fit, survived", n_points)
+
+
+@pytest.mark.parametrize("name", ["identity", "online, drawn atoms"])
+def test_checkpoint_is_written_although_ctrl_c_comes_meanwhile(name, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupt_and_replace(*paths):
+        signal.raise_signal(signal.SIGINT)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", interrupt_and_replace)
+    monkeypatch.setattr(_checkpoint, "_STEPS_BETWEEN", 5)
+    model, data = fits.make(name, checkpoint=tmp_path / "fit.checkpoint")
+    with pytest.warns(UserWarning, match="interrupted after 5 "):
+        model.fit(*data)
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.checkpoint"]
 
 
 @pytest.mark.parametrize("at", range(4))
