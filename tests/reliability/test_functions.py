@@ -122,7 +122,7 @@ def test_arrays_of_any_kind(name, case, tried):
     assert isinstance(actual, torch.Tensor) == (
         isinstance(samples, torch.Tensor) and name in ("X", "dictionary", "init", "codes")
     )
-    actual, expected = np.asarray(actual), function(details.means)
+    actual, expected = np.asarray(actual), function(details.means.astype(np.float64))
     scale = np.abs(expected).max() or 1
     np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=1e-5)
 

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from .estimators import ESTIMATORS, assert_finite, assert_same_outputs, outputs_of, unchanged
-from .samples import Case, X, read_only, refused, y
+from .samples import X, read_only, refused, taken, y
 
 NAMES = np.array(["zero", "one", "two"])[y]
 FOREIGN = np.array(["é", "猫", "Я"])[y]
@@ -21,10 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 each_classifier = pytest.mark.parametrize(
     "name", ["task-driven", "dense", pytest.param("deep", marks=pytest.mark.soak)]
 )
-
-
-def taken(means, make):
-    return Case(make, np.asarray(means))
 
 
 def some(value, dtype=object):
