@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from ._exact_metric import exact_metric
+from ._inputs import require_tensor
 from ._metric_steps import (
     RecomputedSteps,
     constant_part,
@@ -238,6 +239,7 @@ class QMetricReLU(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs >= 0 of the shape of the inputs."""
+        require_tensor(self, z)
         n_channels = len(self.h)
         if z.ndim != self.weight.ndim or z.shape[1] != n_channels:
             maps = "" if self.kernel_size is None else ", H, W"
