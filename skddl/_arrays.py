@@ -79,4 +79,13 @@ def check_numbers(values: Any, name: str, **options: Any) -> Any:
 
     `options` are those of scikit-learn's `check_array`; errors as there and of `as_numbers`.
     """
-    return as_numbers(check_array(as_array(values, name), input_name=name, **options), name)
+    values = as_array(values, name)
+    try:
+        array = check_array(values, input_name=name, **options)
+    except (TypeError, ValueError) as error:
+        if name in str(error):
+            raise
+        # Not all errors of scikit-learn name the array.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+    return as_numbers(array, name)
