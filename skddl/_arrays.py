@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
@@ -72,6 +73,17 @@ def as_numbers(array: Any, name: str = "X") -> Any:
         error = ValueError if array.dtype.kind in "SU" else TypeError  # as scikit-learn
         raise error(f"{name} must hold real numbers, got an array of {array.dtype}.")
     return array
+
+
+def check_labels(labels: Any) -> None:
+    """Raise ValueError for what are no classes, TypeError if they cannot be sorted."""
+    try:
+        check_classification_targets(labels)
+    except TypeError as error:
+        types = sorted({type(label).__name__ for label in labels})
+        if len(types) == 1:
+            raise
+        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}.") from error
 
 
 def check_numbers(values: Any, name: str, **options: Any) -> Any:
