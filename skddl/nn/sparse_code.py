@@ -100,6 +100,10 @@ class SparseCode(nn.Module):
         `supports`, one row per input, are where a solver starts that can do so; they are replaced
         by those of the codes.
         """
+        if torch.jit.is_tracing():  # where sizes are tensors, which compiled loops cannot read
+            raise RuntimeError(
+                "SparseCode cannot be traced by torch.jit: its solvers are no graph."
+            )
         require_tensor(self, x)
         n_components, n_features = self.dictionary.shape
         if x.shape[-1:] != (n_features,):
