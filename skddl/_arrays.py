@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 from torch import Tensor
 
@@ -74,9 +75,29 @@ def as_numbers(array: Any, name: str = "X") -> Any:
     return array
 
 
+def check_labels(labels: Any) -> None:
+    """Raise ValueError for what are no classes, TypeError if they cannot be sorted."""
+    try:
+        check_classification_targets(labels)
+    except TypeError as error:
+        types = sorted({type(label).__name__ for label in labels})
+        if len(types) == 1:
+            raise
+        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}.") from error
+
+
 def check_numbers(values: Any, name: str, **options: Any) -> Any:
     """A 2-D array of finite real numbers, of whatever type they are.
 
     `options` are those of scikit-learn's `check_array`; errors as there and of `as_numbers`.
     """
-    return as_numbers(check_array(as_array(values, name), input_name=name, **options), name)
+    values = as_array(values, name)
+    try:
+        array = check_array(values, input_name=name, **options)
+    except (TypeError, ValueError) as error:
+        if name in str(error):
+            raise
+        # Not all errors of scikit-learn name the array.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+    return as_numbers(array, name)

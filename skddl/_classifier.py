@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 
+from ._arrays import as_array, check_labels
 from ._base import unchanged_on_error
 from ._supervised import SupervisedEstimator
 from ._training_data import Targets, TrainingData, encode_labels
@@ -19,17 +19,6 @@ def _has_probabilities(classifier: Any) -> bool:
     if (loss := getattr(classifier, "loss", None)) == "squared-hinge":
         raise AttributeError(f"With loss={loss!r} there are no probabilities.")
     return True
-
-
-def _check_labels(labels: NDArray[Any]) -> None:
-    """Raise ValueError for what are no classes, TypeError if they cannot be sorted."""
-    try:
-        check_classification_targets(labels)
-    except TypeError as error:
-        types = sorted({type(label).__name__ for label in labels})
-        if len(types) == 1:
-            raise
-        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}.") from error
 
 
 class TorchClassifier(ClassifierMixin, SupervisedEstimator):
@@ -158,6 +147,25 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         scores = self._scores(X)
         return self.classes_[scores.argmax(axis=1)]
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Share of the samples whose class is predicted.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+        y : array-like of shape (n_samples,)
+            Their classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in that share.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        weight = as_array(sample_weight, "sample_weight")
+        return super().score(X, as_array(y, "y"), sample_weight=weight)
+
     def _logits(self, X: ArrayLike) -> NDArray[Any]:
         """Logarithms of the probabilities of the classes, up to a constant."""
         return self._scores(X)
@@ -170,7 +178,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
     ) -> Targets:
         unlabelled = self._find_unlabelled(y)
         if not unlabelled.all():
-            _check_labels(y[~unlabelled])
+            check_labels(y[~unlabelled])
         # A first call of partial_fit may know of classes that it does not see.
         self.classes_, targets = encode_labels(
             y,

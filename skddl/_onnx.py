@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ def write_onnx(
 
     `metadata` is written as JSON; codes are computed by `n_steps`.
     """
+    path = Path(path)  # or raise: a number would be taken for an open file
     try:
         if torch.__version__ < "2.9":
             raise ImportError(f"torch is {torch.__version__}")

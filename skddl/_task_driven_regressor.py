@@ -10,7 +10,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import assert_all_finite
 
-from ._arrays import as_numbers
+from ._arrays import as_array, as_numbers, check_numbers
 from ._base import unchanged_on_error
 from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
@@ -207,6 +207,28 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         """
         outputs = self._apply(lambda module, x: module(x), X)
         return self._shaped(outputs * self._target_scale + self._target_mean)
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """R squared of the predictions, the mean over several outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, C, H, W)
+            Samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples in the means.
+
+        Returns
+        -------
+        r2 : float
+        """
+        values = check_numbers(y, "y", dtype=None, ensure_2d=False).astype(np.float64)
+        # Squares of what is very large or small are no floats, and R squared knows no units.
+        scale = np.abs(values).max() or 1.0
+        weight = as_array(sample_weight, "sample_weight")
+        return float(r2_score(values / scale, self.predict(X) / scale, sample_weight=weight))
 
     @property
     def coef_(self) -> NDArray[Any]:

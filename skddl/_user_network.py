@@ -54,6 +54,7 @@ def count_features(
     if len(shape) != 2 or shape[1] != (expected or shape[1]):
         raise ValueError(
             f"{parameter}={value!r} gives an output of shape {('n', *shape[1:])} per batch, "
-            f"expected {('n', expected or 'n_features_out')}."
+            f"expected ('n', n_features_out)"
+            + (f" with n_features_out={expected!r}." if expected else ".")
         )
     return shape[1]

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from ._arrays import as_array, as_numbers, check_numbers
+from ._arrays import as_array, as_numbers, check_labels, check_numbers
 from ._base import (
     refuse_changes,
     refuse_frames_of_sparse,
@@ -462,6 +462,7 @@ def _class_dictionary(
 ) -> tuple[NDArray[Any], int]:
     samples, labels = check_X_y(as_array(X), as_array(y, "y"), order="C")
     samples = as_float(as_numbers(samples))
+    check_labels(labels)
     if n_components is not None and n_components < 1:
         raise ValueError(f"n_components must be None or at least 1, got {n_components}.")
     rng = check_random_state(random_state)

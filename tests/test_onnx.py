@@ -115,6 +115,9 @@ def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
     with pytest.raises(NotFittedError):
         model.to_onnx(tmp_path / "model.onnx")
     model.fit(X, y)
+    for no_path in (True, None, b"model"):  # a number would be taken for an open file
+        with pytest.raises(TypeError, match="PathLike"):
+            model.to_onnx(no_path)
     with pytest.raises(ValueError, match="n_steps"):
         model.to_onnx(tmp_path / "model.onnx", n_steps=0)
     monkeypatch.setitem(sys.modules, "onnxscript", None)

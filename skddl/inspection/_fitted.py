@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+
+from .._arrays import as_array
 
 
 def last_step(estimator: Any, X: ArrayLike | None) -> tuple[Any, Any]:
@@ -29,8 +32,10 @@ def one_row(sample: Any) -> Any:
     """A sample, or a batch of one, as a batch: where it is of a data frame, a frame."""
     if hasattr(sample, "to_frame") and hasattr(sample, "index"):  # a row of pandas
         return sample.to_frame().T.infer_objects()
+    if issparse(sample):
+        return sample  # for the estimator to refuse
     if not hasattr(sample, "columns"):
-        sample = np.asarray(sample)
+        sample = np.asarray(as_array(sample, "sample"))
         if sample.ndim not in (2, 4):
             return sample[None]
     if len(sample) != 1:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .._arrays import as_array
+
 
 def atom_shape(
     estimator: Any, n_features: int, image_shape: tuple[int, ...] | None
@@ -64,6 +66,6 @@ def atoms_in_input_space(estimator: Any, X: ArrayLike | None) -> NDArray[Any]:
         )
     codes = estimator.transform(X)
     codes = codes.toarray() if hasattr(codes, "toarray") else np.asarray(codes)
-    rows = np.asarray(X, dtype=float).reshape(len(codes), -1)
+    rows = np.asarray(as_array(X), dtype=float).reshape(len(codes), -1)
     weights = np.abs(codes).sum(0)
     return (codes.T @ rows) / np.where(weights > 0, weights, 1)[:, None]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ def receptive_field_means(
     with torch.no_grad():
         for start in range(0, len(samples), _SAMPLES_AT_A_TIME):
             some = samples[start : start + _SAMPLES_AT_A_TIME]
-            x = torch.tensor(some, dtype=dtype).flatten(1) / estimator._divisor
+            x = torch.from_numpy(some.astype(np.float64)).to(dtype).flatten(1) / estimator._divisor
             codes, seen = up_to(x), x
             if is_of_patches:
                 seen = _unfold(x.reshape(-1, *shape), *field)

@@ -1,7 +1,13 @@
-"""From the rows that an estimator hands over to what a network sees."""
+"""What modules take: tensors, and of an estimator rows."""
 
 import torch
 from torch import Tensor, nn
+
+
+def require_tensor(module: nn.Module, x: Tensor) -> None:
+    """Raise TypeError unless `x` is a tensor."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{type(module).__name__} takes tensors, got {type(x).__name__}.")
 
 
 class StandardizedInputs(nn.Module):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ._inputs import require_tensor
 from .sparse_code import SparseCode
 
 
@@ -45,9 +46,9 @@ class PatchSparseCode(nn.Module):
     Raises
     ------
     ValueError
-        If a size or a weight is out of range, or the solver is unknown.
+        If a size or a weight is out of range, the solver is unknown, or an input has another shape.
     TypeError
-        If a weight is not a real number, or `positive` is not a bool.
+        If a weight is not a real number, `positive` is not a bool, or an input is complex.
 
     Examples
     --------
@@ -79,6 +80,7 @@ class PatchSparseCode(nn.Module):
         ):
             if size < least:
                 raise ValueError(f"{name} must be at least {least}, got {size}.")
+        self.in_channels = in_channels
         self.patch_size, self.stride, self.padding = patch_size, stride, padding
         self.code = SparseCode(
             in_channels * patch_size**2,
@@ -98,6 +100,12 @@ class PatchSparseCode(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps (n_samples, n_components, H', W') of maps (n_samples, in_channels, H, W)."""
+        require_tensor(self, maps)
+        if maps.ndim != 4 or maps.shape[1] != self.in_channels:
+            raise ValueError(
+                f"Inputs must have the shape (n, {self.in_channels}, H, W), got "
+                f"{tuple(maps.shape)}."
+            )
         height, width = (
             (size + 2 * self.padding - self.patch_size) // self.stride + 1
             for size in maps.shape[-2:]

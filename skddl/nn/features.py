@@ -44,7 +44,7 @@ class LinearFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of shape (n_samples, n_features_out)."""
-        return nn.functional.linear(x.flatten(1), self.weight, self.bias)
+        return nn.functional.linear(torch.flatten(x, 1), self.weight, self.bias)
 
 
 class LeNetFeatures(nn.Module):
@@ -113,5 +113,5 @@ class LeNetFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of shape (n_samples, n_features_out) of images, flattened or not."""
-        x = x.reshape(-1, *self.image_shape)
+        x = torch.flatten(x, 1).unflatten(1, self.image_shape)
         return self.pool2(self.conv2(self.pool1(self.conv1(x)))).flatten(1)

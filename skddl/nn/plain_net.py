@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from ._inputs import require_tensor
 from ._network import (
     ActivationFactory,
     FeatureClassifier,
@@ -174,6 +175,7 @@ class PlainNet(FeatureClassifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of shape (n, n_classes) of images of shape (n, in_channels, H, W)."""
+        require_tensor(self, x)
         if x.ndim == 4 and min(x.shape[2:]) < self.min_image_size:
             raise ValueError(
                 f"Images of shape {tuple(x.shape[1:])} are too small for this network: height and "

@@ -9,7 +9,10 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
+from skddl._arrays import refuse_other_layouts
+
 from ._exact_metric import exact_metric
+from ._inputs import require_tensor
 from ._metric_steps import (
     RecomputedSteps,
     constant_part,
@@ -208,12 +211,14 @@ class QMetricReLU(nn.Module):
         >>> torch.allclose(prox.eval()(z), code(x), rtol=0, atol=1e-9)
         True
         """
-        if dictionary.ndim not in (2, 4) or (
-            dictionary.ndim == 4 and dictionary.shape[2] != dictionary.shape[3]
-        ):
+        if not isinstance(dictionary, Tensor):
+            raise TypeError(f"dictionary must be a tensor, got {type(dictionary).__name__}.")
+        refuse_other_layouts(dictionary, "dictionary")
+        sizes = dictionary.shape
+        if len(sizes) not in (2, 4) or 0 in sizes or (len(sizes) == 4 and sizes[2] != sizes[3]):
             raise ValueError(
                 "dictionary must have the shape (n_components, n_features) or (n_components, C, s, "
-                f"s), got {tuple(dictionary.shape)}."
+                f"s), got {tuple(sizes)}."
             )
         if not dictionary.is_floating_point():
             raise TypeError(f"dictionary must be of a floating-point type, got {dictionary.dtype}.")
@@ -238,6 +243,7 @@ class QMetricReLU(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs >= 0 of the shape of the inputs."""
+        require_tensor(self, z)
         n_channels = len(self.h)
         if z.ndim != self.weight.ndim or z.shape[1] != n_channels:
             maps = "" if self.kernel_size is None else ", H, W"

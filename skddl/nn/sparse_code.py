@@ -10,6 +10,8 @@ from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
 from skddl.sparse_coding._solvers import get_solver, solve
 
+from ._inputs import require_tensor
+
 
 class SparseCode(nn.Module):
     """Sparse codes in a learned dictionary, differentiable in the input and in the dictionary.
@@ -45,9 +47,10 @@ class SparseCode(nn.Module):
     Raises
     ------
     ValueError
-        If a weight is out of range, a size is not positive, or the solver is unknown.
+        If a weight is out of range, a size is not positive, the solver is unknown, or inputs have
+        another length.
     TypeError
-        If a weight is not a real number, or `positive` is not a bool.
+        If a weight is not a real number, `positive` is not a bool, or inputs are complex.
 
     Notes
     -----
@@ -97,11 +100,16 @@ class SparseCode(nn.Module):
         `supports`, one row per input, are where a solver starts that can do so; they are replaced
         by those of the codes.
         """
-        if not isinstance(x, Tensor):
-            raise TypeError(f"SparseCode takes tensors, got {type(x).__name__}.")
+        if torch.jit.is_tracing():  # where sizes are tensors, which compiled loops cannot read
+            raise RuntimeError(
+                "SparseCode cannot be traced by torch.jit: its solvers are no graph."
+            )
+        require_tensor(self, x)
         n_components, n_features = self.dictionary.shape
         if x.shape[-1:] != (n_features,):
             raise ValueError(f"Inputs must have {n_features} features, got shape {tuple(x.shape)}.")
+        if x.is_complex():
+            raise TypeError(f"Inputs must be real, got {x.dtype}.")
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         flat = x.reshape(-1, n_features)
         if x.device.type == "meta":  # only shapes are asked for

@@ -55,8 +55,8 @@ def make_optimizer(
     rate = float(learning_rate)
     if max([rate, *(group["weight_decay"] for group in param_groups)]) > _LARGEST:
         raise ValueError(
-            f"Training needs learning_rate, and the weights of squared norms in the loss, below "
-            f"{_LARGEST:.2g}: lower them."
+            "Training needs learning_rate, and the weights of squared norms (nu1, nu2, "
+            f"weight_decay), below {_LARGEST:.2g}: lower them."
         )
     return OPTIMIZERS[name](param_groups, lr=rate, **options)  # type: ignore[call-arg]
 

@@ -145,15 +145,9 @@ def test_twin_is_the_network_with_relus(kind):
         np.testing.assert_array_equal(shared[name], value)
 
 
-@pytest.mark.parametrize("more", [{}, {"dropout": (0.1, 0.3)}, {"augment": "shift"}])
-def test_same_seed_same_model(kind, more):
-    if "augment" in more:
-        more = more | {"image_shape": SHAPE}
-    first = quick(kind, **more).fit(X, y)
-    assert_same_model(first, quick(kind, **more).fit(X, y))
-    other = quick(kind, **more, random_state=1).fit(X, y)
-    state, other_state = model_state(first), model_state(other)
-    assert np.abs(state["classifier.weight"] - other_state["classifier.weight"]).max() > 1e-3
+def test_another_seed_gives_another_model(kind):
+    first, other = (model_state(quick(kind, random_state=seed).fit(X, y)) for seed in (0, 1))
+    assert np.abs(first["classifier.weight"] - other["classifier.weight"]).max() > 1e-3
 
 
 def test_convolutions_on_a_gpu_are_told_to_be_deterministic():

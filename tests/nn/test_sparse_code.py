@@ -102,6 +102,13 @@ def test_inputs_of_a_wrong_length_are_refused(code, shape):
         code(torch.zeros(shape))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_torch_jit_cannot_trace_is_refused(code, x):
+    """Compiled loops took sizes from it that were none, and ended the process."""
+    with pytest.raises(RuntimeError, match=r"SparseCode cannot be traced by torch\.jit"):
+        torch.jit.trace(code, x)
+
+
 def test_repr_tells_the_sizes_and_the_weights():
     code = SparseCode(10, 16, lambda1=0.3, lambda2=0.01, positive=True, solver="fista")
     text = repr(code)

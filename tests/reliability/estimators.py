@@ -110,7 +110,7 @@ def assert_finite(value, name="model"):
 
 
 def fit_or_refuse(estimator, samples, labels):
-    """The model and its outputs; None if it was refused, or warned of, in clear words."""
+    """The outputs of a model, or None if it is refused in clear words; whether it was warned of."""
     model = clone(estimator)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -42,7 +42,7 @@ MODELS = {
         np.where(np.arange(len(y)) % 3, y, -1),
     ),
     "dropout and early stopping": (
-        make(DeTraMeClassifier, (9,), **NETWORK, dropout=0.3, early_stopping=True),
+        make(DeTraMeClassifier, (9,), **NETWORK, dropout=(0.1, 0.3), early_stopping=True),
         X,
         y,
     ),

@@ -34,7 +34,7 @@ class Case:
     make : callable
         Returns them.
     means : ndarray, optional
-        What they mean, in float64; None where they are refused.
+        What they mean; None where they are refused.
     error, message
         How they are refused.
     """
@@ -51,8 +51,8 @@ class Case:
         return pytest.raises(self.error, match=self.message)
 
 
-def taken(means: np.ndarray, make: Callable[[], Any]) -> Case:
-    return Case(make, means.astype(np.float64))
+def taken(means: Any, make: Callable[[], Any]) -> Case:
+    return Case(make, np.asarray(means))
 
 
 def refused(error: Any, message: str, make: Callable[[], Any]) -> Case:

@@ -97,7 +97,7 @@ def test_samples_of_extreme_size(estimator, name, tried):
         estimator = clone(estimator).set_params(n_components=min(6, len(samples)))
     with unchanged(samples, labels):
         outputs, warned = fit_or_refuse(estimator, samples, labels)
-    tried("inputs: extreme samples")
+    tried(f"inputs: extreme samples, {'refused' if outputs is None else 'learned'}")
     assert outputs is not None or name not in USUAL
     is_ambiguous = any(words in name for words in AMBIGUOUS)
     if outputs is None or warned or is_ambiguous or "dtype" not in estimator.get_params():
@@ -120,7 +120,7 @@ def test_normalizer_against_exact_arithmetic(dtype, tried):
         expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
         actual = SampleNormalizer().fit_transform(samples)
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
-        tried("inputs: extreme samples")
+        tried("inputs: extreme samples, learned")
 
 
 @pytest.mark.soak
@@ -143,4 +143,4 @@ def test_ten_thousand_classes_of_one_sample_each(estimator, tried):
     assert len(model.classes_) == 10_000
     assert set(model.predict(samples[:200])) <= set(range(10_000))
     np.testing.assert_allclose(model.predict_proba(samples[:200]).sum(axis=1), 1, rtol=1e-4)
-    tried("inputs: extreme samples")
+    tried("inputs: extreme samples, learned")

@@ -1,21 +1,24 @@
 """The public functions on arrays of every type, order and container, and of every size."""
 
+import functools
 import math
 import warnings
+from contextlib import suppress
 
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skddl import OnlineDictionaryLearning
+from skddl import ConvNetClassifier, OnlineDictionaryLearning
 from skddl.dictionary import class_dictionary
-from skddl.inspection import SparsityDisplay
+from skddl.inspection import DictionaryDisplay, ExplanationDisplay, SparsityDisplay
 from skddl.sparse_coding import kkt_residual, sparse_encode
 
-from .estimators import assert_finite, unchanged
+from .estimators import ESTIMATORS, assert_finite, unchanged
 from .samples import SAMPLES, X, y
 
 matplotlib.use("Agg")
@@ -57,16 +60,51 @@ def by_class(samples):
     return class_dictionary(samples, y, n_components=6, lambda1=LAMBDA1, random_state=0)[0]
 
 
-def count(samples):
-    display = SparsityDisplay.from_predictions(samples)
+@functools.cache
+def fitted(name):
+    """A model under which atoms are shown by samples."""
+    model = clone(ESTIMATORS[name])
+    if name == "task-driven":
+        model.set_params(features=ConvNetClassifier((8,), max_epochs=1, random_state=0))
+    return model.fit(X, y)
+
+
+def score(samples):
+    return fitted("task-driven").score(samples, y)
+
+
+def closed(display):
     plt.close(display.figure_)
-    return display.n_nonzero
+    return display
+
+
+def count(samples):
+    return closed(SparsityDisplay.from_predictions(samples)).n_nonzero
 
 
 def count_coded(samples):
-    display = SparsityDisplay.from_estimator(ONLINE, samples)
-    plt.close(display.figure_)
-    return display.n_nonzero
+    return closed(SparsityDisplay.from_estimator(ONLINE, samples)).n_nonzero
+
+
+def show(samples):
+    return closed(DictionaryDisplay.from_estimator(fitted("task-driven"), samples)).atoms
+
+
+def show_layer(samples):
+    return closed(DictionaryDisplay.from_estimator(fitted("deep"), samples, layer=1)).atoms
+
+
+def explain_by(samples):
+    model = fitted("task-driven")
+    return closed(ExplanationDisplay.from_estimator(model, X[0], samples)).atoms
+
+
+def explain(samples):
+    """One of them, if they can be cut."""
+    with suppress(TypeError, IndexError, KeyError, NotImplementedError):
+        samples = samples[5:6]
+    model = fitted("task-driven")
+    return closed(ExplanationDisplay.from_estimator(model, samples, X)).contributions
 
 
 FUNCTIONS = {
@@ -79,13 +117,20 @@ FUNCTIONS = {
     "class_dictionary": by_class,
     "codes to show": count,
     "samples to show": count_coded,
+    "samples to score": score,
+    "samples to show atoms by": show,
+    "samples to show a layer by": show_layer,
+    "samples to explain by": explain_by,
+    "sample to explain": explain,
 }
 # What one of them takes although estimators do not.
 ALSO_TAKEN = {
     ("X", "no samples"),
     ("init", "None"),
     ("init of learning", "None"),
-    *((name, "pandas, names of several types") for name in FUNCTIONS if "samples" not in name),
+    *((name, "pandas, names of several types") for name in FUNCTIONS if "sample" not in name),
+    ("samples to show a layer by", "None"),
+    ("sample to explain", "3-d"),
     ("codes to invert", "pandas, sparse"),
     ("codes to show", "pandas, sparse"),
     *(
@@ -98,13 +143,15 @@ ALSO_TAKEN = {
 # Some say it in their own words, and sizes are checked first.
 OTHER_WORDS = (
     "2-D|must have shape|dictionary is empty|columns, but there are|features, but|"
-    "must be None or an array-like"
+    "must be None or an array-like|pass samples X|sample must be a single one|has no len|"
+    "Found array with (dim 6|0 feature)|Expected 2D array"
 )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("case", SAMPLES)
 @pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.filterwarnings("ignore:What is coded")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_arrays_of_any_kind(name, case, tried):
     function, samples, details = FUNCTIONS[name], SAMPLES[case].make(), SAMPLES[case]
@@ -122,7 +169,7 @@ def test_arrays_of_any_kind(name, case, tried):
     assert isinstance(actual, torch.Tensor) == (
         isinstance(samples, torch.Tensor) and name in ("X", "dictionary", "init", "codes")
     )
-    actual, expected = np.asarray(actual), function(details.means)
+    actual, expected = np.asarray(actual), function(details.means.astype(np.float64))
     scale = np.abs(expected).max() or 1
     np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=1e-5)
 

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -166,7 +165,7 @@ NESTED = TaskDrivenDictionaryClassifier(
         (NESTED, "hidden_layer_sizes"),
     ],
 )
-def test_layers_without_weights_are_not_built(model, parameter, size, path):
+def test_layers_without_weights_are_not_built(model, parameter, size, path, monkeypatch):
     clone(model).fit(X, y).save(path)
     tensors, content = read_archive(path, "model")
     started_with = dict(content["attributes"]["_started_with"]["dict"])
@@ -176,10 +175,9 @@ def test_layers_without_weights_are_not_built(model, parameter, size, path):
     content["attributes"]["_started_with"]["dict"] = [list(item) for item in started_with.items()]
     content["lambda1"] = [0.1] * 5000 if parameter == "n_components" else content["lambda1"]
     write_spoiled(path, "model", tensors, content)
-    start = time.monotonic()
+    monkeypatch.setattr(torch.nn.Module, "__init__", lambda _: pytest.fail("a layer was built"))
     with pytest.raises(ValueError, match=r"model\.skddl' is damaged: .* more than there are weig"):
         skddl.load(path)
-    assert time.monotonic() - start < 5  # it had been 10 to 80
 
 
 def test_steps_of_a_metric_are_not_taken_by_load(path):

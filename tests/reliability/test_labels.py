@@ -7,9 +7,12 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.metrics import r2_score
+
+from skddl.dictionary import class_dictionary
 
 from .estimators import ESTIMATORS, assert_finite, assert_same_outputs, outputs_of, unchanged
-from .samples import Case, X, read_only, refused, y
+from .samples import X, read_only, refused, taken, y
 
 NAMES = np.array(["zero", "one", "two"])[y]
 FOREIGN = np.array(["é", "猫", "Я"])[y]
@@ -21,10 +24,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 each_classifier = pytest.mark.parametrize(
     "name", ["task-driven", "dense", pytest.param("deep", marks=pytest.mark.soak)]
 )
-
-
-def taken(means, make):
-    return Case(make, np.asarray(means))
 
 
 def some(value, dtype=object):
@@ -129,6 +128,44 @@ def test_labels(name, case, tried):
     expected = clone(model).fit(X, positions)
     assert_same_outputs(outputs_of(model, X), outputs_of(expected, X), 1e-12)
     np.testing.assert_array_equal(model.predict(X), classes[expected.predict(X)])
+    assert model.score(X, case.make()) == expected.score(X, positions)
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_labels_of_class_dictionary(case, tried):
+    def learn(labels):
+        return class_dictionary(X, labels, n_components=6, lambda1=0.5, random_state=0)[0]
+
+    labels, details = LABELS[case].make(), LABELS[case]
+    tried("inputs: labels")
+    if case == "one class":
+        assert_finite(learn(labels))
+        return
+    with unchanged(labels), details.outcome():
+        dictionary = learn(labels)
+    if details.error is None:
+        positions = np.unique(details.means, return_inverse=True)[1]
+        np.testing.assert_array_equal(dictionary, learn(positions))
+
+
+# In the words of scikit-learn's metrics.
+_OF_METRICS = (
+    "'y_true' parameter|y_true contains (NaN|infinity)|can't handle a mix|inconsistent numbers|"
+    "not supported between instances|targets are of multilabel|legacy multi-label"
+)
+
+
+@pytest.mark.parametrize("case", [case for case in LABELS if LABELS[case].error is not None])
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+def test_labels_that_cannot_be_scored(case, tried):
+    labels, model = LABELS[case].make(), clone(ESTIMATORS["task-driven"]).fit(X, y)
+    tried("inputs: labels")
+    if case == "one class":
+        assert model.score(X, labels) == np.mean(model.predict(X) == 0)
+        return
+    with unchanged(labels), pytest.raises((ValueError, TypeError, FutureWarning)) as caught:
+        model.score(X, labels)
+    caught.match(f"{LABELS[case].message}|{_OF_METRICS}")
 
 
 TARGETS = {
@@ -174,8 +211,13 @@ def test_targets(case, tried):
     tried("inputs: targets")
     if case.error is not None:
         assert vars(model).keys() == vars(clone(model)).keys(), "it is fitted"
+        with case.outcome():
+            clone(model).fit(X, y).score(X, targets)
         return
     assert_finite(model)
+    scale = np.abs(case.means).max()
+    of_numbers = r2_score(case.means / scale, model.predict(X) / scale)
+    assert model.score(X, targets) == pytest.approx(of_numbers, rel=1e-12)
     expected = clone(model).fit(X, case.means.astype(np.float64))
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
     assert model.predict(X).shape == case.means.shape
@@ -220,5 +262,8 @@ def test_sample_weights(name, case, tried):
         assert_finite(model)
         expected = clone(model).fit(X, y, sample_weight=case.means.astype(np.float64))
         assert_same_outputs(outputs_of(model, X), outputs_of(expected, X), 1e-6)
+        if not isinstance(weights, float):  # which metrics do not take
+            found = model.score(X, y, sample_weight=weights)
+            assert found == pytest.approx(expected.score(X, y, sample_weight=case.means))
     else:
         assert vars(model).keys() == vars(clone(model)).keys(), "it is fitted"

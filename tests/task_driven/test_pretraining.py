@@ -104,11 +104,6 @@ def test_what_the_user_s_network_has_learned_does_not_matter(tmp_path):
     assert model.n_iter_ == 24
 
 
-def test_same_seed_same_model():
-    first, second = (quick(features=network(), image_shape=SHAPE).fit(X, y) for _ in range(2))
-    assert_same_model(first, second)
-
-
 def test_the_shape_of_images_may_be_that_of_the_network():
     model = quick(features=network(image_shape=SHAPE)).fit(X, y)
     assert_same_model(model, quick(features=network(), image_shape=SHAPE).fit(X, y))
