@@ -1,11 +1,13 @@
 """Small digits for the tests of estimators, and what they compare."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from torch import nn
 
 from skddl import SampleNormalizer
 from skddl.sparse_coding._solvers import SOLVERS
@@ -33,6 +35,26 @@ def assert_same_model(first, second):
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def assert_finite(value, name="model"):
+    """Every number that a model holds, its network, curves and moments included."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        assert np.isfinite(value).all(), name
+    elif isinstance(value, torch.Tensor):
+        assert value.isfinite().all(), name
+    elif isinstance(value, float):
+        assert np.isfinite(value), name
+    elif isinstance(value, nn.Module):
+        assert_finite(dict(value.state_dict()), name)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            assert_finite(item, f"{name}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            assert_finite(item, f"{name}[{index}]")
+    elif dataclasses.is_dataclass(value) or hasattr(value, "get_params"):
+        assert_finite(vars(value), name)
 
 
 def peak_of_learning_a_memmap(model, folder, shape):

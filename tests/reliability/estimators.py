@@ -1,6 +1,5 @@
 """Every estimator, quick to fit, and what has to hold of it whatever it was given."""
 
-import dataclasses
 import pickle
 import re
 import warnings
@@ -13,7 +12,6 @@ import pytest
 import torch
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
 
 from skddl import (
     ConvNetClassifier,
@@ -24,6 +22,7 @@ from skddl import (
     TaskDrivenDictionaryClassifier,
     TaskDrivenDictionaryRegressor,
 )
+from tests.data import assert_finite
 
 _CODES = {"max_iter": 2, "batch_size": 20, "init": "samples", "random_state": 0}
 _NETWORK = {"max_epochs": 1, "batch_size": 20, "random_state": 0}
@@ -87,26 +86,6 @@ def assert_same_outputs(actual, expected, tolerance):
             np.testing.assert_allclose(
                 actual[name] / scale, values / scale, rtol=0, atol=tolerance, err_msg=name
             )
-
-
-def assert_finite(value, name="model"):
-    """Every number that a model holds, its network, curves and moments included."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        assert np.isfinite(value).all(), name
-    elif isinstance(value, torch.Tensor):
-        assert value.isfinite().all(), name
-    elif isinstance(value, float):
-        assert np.isfinite(value), name
-    elif isinstance(value, nn.Module):
-        assert_finite(dict(value.state_dict()), name)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            assert_finite(item, f"{name}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            assert_finite(item, f"{name}[{index}]")
-    elif dataclasses.is_dataclass(value) or hasattr(value, "get_params"):
-        assert_finite(vars(value), name)
 
 
 def fit_or_refuse(estimator, samples, labels):

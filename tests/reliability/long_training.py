@@ -15,9 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from skddl import DeTraMeClassifier, OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
-from tests.data import small_digits
-
-from .estimators import assert_finite
+from tests.data import assert_finite, small_digits
 
 X, y = small_digits(500)
 TDDL = {"n_components": 15, "n_features_out": 12, "learning_rate": 0.01}

@@ -6,10 +6,10 @@ from sklearn.base import clone
 
 from skddl import ConvNetClassifier, DeepDictionaryClassifier, DeTraMeClassifier, SampleNormalizer
 from skddl import TaskDrivenDictionaryClassifier as TaskDriven
+from tests.data import assert_finite
 
 from .estimators import (
     ESTIMATORS,
-    assert_finite,
     assert_same_outputs,
     each_estimator,
     fit_or_refuse,

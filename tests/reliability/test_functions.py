@@ -17,8 +17,9 @@ from skddl import ConvNetClassifier, OnlineDictionaryLearning
 from skddl.dictionary import class_dictionary
 from skddl.inspection import DictionaryDisplay, ExplanationDisplay, SparsityDisplay
 from skddl.sparse_coding import kkt_residual, sparse_encode
+from tests.data import assert_finite
 
-from .estimators import ESTIMATORS, assert_finite, unchanged
+from .estimators import ESTIMATORS, unchanged
 from .samples import SAMPLES, X, y
 
 matplotlib.use("Agg")

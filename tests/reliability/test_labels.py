@@ -10,8 +10,9 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 
 from skddl.dictionary import class_dictionary
+from tests.data import assert_finite
 
-from .estimators import ESTIMATORS, assert_finite, assert_same_outputs, outputs_of, unchanged
+from .estimators import ESTIMATORS, assert_same_outputs, outputs_of, unchanged
 from .samples import X, read_only, refused, taken, y
 
 NAMES = np.array(["zero", "one", "two"])[y]

@@ -9,9 +9,10 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from tests.data import assert_finite
+
 from .estimators import (
     ESTIMATORS,
-    assert_finite,
     assert_same_outputs,
     each_estimator,
     each_learner,
