@@ -26,6 +26,7 @@ def test_it_is_the_product_with_the_transpose(n_components, dtype, fixture, requ
 def test_compiled_it_is_symmetric_and_has_the_same_bits_on_all_numbers_of_threads(
     n_components, monkeypatch
 ):
+    pytest.importorskip("numba")
     monkeypatch.setattr(_job, "_WORK_OF_A_THREAD", 1)
     dictionary = torch.randn(n_components, 33, generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
