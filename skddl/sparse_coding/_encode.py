@@ -128,7 +128,7 @@ def sparse_encode(
     (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
     atoms = _as_tensor(dictionary, dtype)
     units = Units.of(problem, atoms)
-    problem, atoms = units.problem(problem), units.atoms(atoms)
+    problem, atoms = units.problem(problem, dtype), units.atoms(atoms)
     size = samples_at_a_time(*atoms.shape, device=atoms.device)
     gram = None
     if len(samples) > size:  # once, not in each part
@@ -152,7 +152,7 @@ def sparse_encode(
             gram=gram,
             finite=True,
         )
-        coded = units.usual_codes(solution.codes)
+        coded = units.usual_codes(solution.codes, problem, atoms)
         if sparse_output:
             rows.append(coded.numpy())
         elif codes is not None:
@@ -218,7 +218,7 @@ def kkt_residual(
     arrays, _ = _check_arrays(X=X, dictionary=dictionary, codes=codes)
     samples, atoms, tensor = (_as_tensor(values, torch.float64) for values in arrays)
     units = Units.of(problem, atoms)
-    residual = units.problem(problem).kkt_residual(
+    residual = units.problem(problem, torch.float64).kkt_residual(
         units.samples(samples), units.atoms(atoms), units.codes(tensor)
     )
     return residual if isinstance(X, Tensor) else residual.numpy()

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ._finite import all_finite
 from ._problem import ElasticNetProblem
+from ._solvers import PROMISED_RESIDUAL
 
 # Exponents, of the largest entry of the atoms and of lambda1, that every solver takes as they are.
 _USUAL_ATOMS, _USUAL_LAMBDA1 = 8, 30
@@ -38,14 +40,22 @@ class Units:
         sample = math.frexp(problem.lambda1)[1] - atom
         return cls(sample if abs(sample) > _USUAL_LAMBDA1 else 0, atom)
 
-    def problem(self, problem: ElasticNetProblem) -> ElasticNetProblem:
-        """The problem in these units."""
+    def problem(self, problem: ElasticNetProblem, dtype: torch.dtype) -> ElasticNetProblem:
+        """The problem in these units, for solvers that compute in `dtype`.
+
+        Raises
+        ------
+        ValueError
+            If lambda2 is beyond that.
+        """
         try:
             lambda2 = math.ldexp(problem.lambda2, -2 * self.atom)
-        except OverflowError as error:
+        except OverflowError:
+            lambda2 = math.inf
+        if lambda2 > torch.finfo(dtype).max:
             raise ValueError(
                 f"lambda2={problem.lambda2:g} is too large beside the atoms: scale them."
-            ) from error
+            )
         lambda1 = math.ldexp(problem.lambda1, -self.sample - self.atom)
         return ElasticNetProblem(lambda1, lambda2, problem.positive)
 
@@ -70,8 +80,8 @@ class Units:
         """Codes in these units."""
         return _times_power_of_two(codes, self.atom - self.sample)
 
-    def usual_codes(self, codes: Tensor) -> Tensor:
-        """Codes that are in these units, as they are without.
+    def usual_codes(self, codes: Tensor, problem: ElasticNetProblem, dictionary: Tensor) -> Tensor:
+        """Codes of a problem and atoms that are in these units, as they are without.
 
         Raises
         ------
@@ -80,7 +90,14 @@ class Units:
         """
         shift = self.sample - self.atom
         codes, in_units = _times_power_of_two(codes, shift), codes
-        is_lost = shift < 0 and bool((codes.count_nonzero(1) != in_units.count_nonzero(1)).any())
+        is_lost = False
+        if shift < 0:
+            moved = _times_power_of_two(codes, -shift).sub_(in_units)  # by underflow
+            moved = moved[moved.any(1)]
+            none = moved.new_zeros((len(moved), dictionary.shape[1]))
+            violation = problem.correlation(none, dictionary, moved).abs_()
+            allowed = PROMISED_RESIDUAL[codes.dtype] * problem.lambda1
+            is_lost = not bool((violation <= allowed).all())
         if is_lost or not all_finite(codes):
             dtype = str(codes.dtype).removeprefix("torch.")
             raise ValueError(

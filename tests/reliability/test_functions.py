@@ -1,7 +1,9 @@
 """The public functions on arrays of every type, order and container, and of every size."""
 
 import functools
+import itertools
 import math
+import re
 import warnings
 from contextlib import suppress
 
@@ -201,6 +203,33 @@ def test_codes_of_samples_and_atoms_of_any_size(solver, dtype, positive, lambda2
         tried("inputs: sizes of samples and atoms")
 
 
+@pytest.mark.parametrize("solver", ["active-set", "spams", "fista"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_atoms_and_lambda2_of_any_sizes(solver, dtype, tried):
+    """Right, or a warning that rounding leaves no room for lambda1, or an error."""
+    exponents = range(-960, 961, 120) if dtype == np.float64 else range(-120, 121, 15)
+    outcomes = []
+    for s, t, k in itertools.product((-50, 0, 50), exponents, exponents):
+        samples, atoms = (np.ldexp(a[:5, :20].astype(dtype), e) for a, e in [(X, s), (ATOMS, t)])
+        weights = {"lambda1": math.ldexp(0.125, s + t), "lambda2": math.ldexp(0.5, k)}
+        tried("inputs: sizes of samples and atoms")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                codes = sparse_encode(samples, atoms, solver=solver, **weights)
+            except ValueError as error:
+                assert re.match("lambda2=.* is too large beside|Some codes, or", str(error))
+                outcomes.append("refused")
+                continue
+        assert {warning.category for warning in caught} <= {ConvergenceWarning}
+        assert_finite(codes)
+        if not caught:
+            assert kkt_residual(samples, atoms, codes, **weights).max() < 1e-3
+            outcomes.append("right")
+    assert {"refused", "right"} == set(outcomes)
+    assert outcomes.count("right") > len(outcomes) / 3
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_samples_of_any_size_with_the_same_lambda1(dtype, tried):
     """Right, or a warning that rounding leaves no room for lambda1, or an error."""
@@ -231,6 +260,10 @@ def test_codes_beyond_the_float_type_are_refused():
         sparse_encode(samples, np.eye(3, dtype=np.float32), lambda1=1e-40)
     with pytest.raises(ValueError, match=r"lambda2=1e\+10 is too large beside the atoms"):
         sparse_encode(np.eye(3), 1e-300 * np.eye(3), lambda1=1e-300, lambda2=1e10)
+    with pytest.raises(ValueError, match=r"lambda2=1e-05 is too large beside the atoms"):
+        sparse_encode(
+            np.ones((1, 3), "f4"), 1e-25 * np.eye(3, dtype="f4"), lambda1=1e-26, lambda2=1e-5
+        )
 
 
 @pytest.mark.parametrize("solver", ["active-set", "spams", "fista"])
