@@ -14,7 +14,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import check_random_state, check_X_y
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
@@ -403,6 +403,13 @@ class OnlineDictionaryLearning(
             self.n_iter_, self.n_redrawn_ = counts
 
 
+@validate_params(
+    {
+        name: OnlineDictionaryLearning._parameter_constraints[name]
+        for name in ("n_components", "lambda1", "lambda2", "solver", "random_state")
+    },
+    prefer_skip_nested_validation=True,
+)
 def class_dictionary(
     X: ArrayLike,
     y: ArrayLike,
@@ -463,8 +470,6 @@ def _class_dictionary(
     samples, labels = check_X_y(as_array(X), as_array(y, "y"), order="C")
     samples = as_float(as_numbers(samples))
     check_labels(labels)
-    if n_components is not None and n_components < 1:
-        raise ValueError(f"n_components must be None or at least 1, got {n_components}.")
     rng = check_random_state(random_state)
     lambda1 = auto_lambda1(samples) if lambda1 == "auto" else lambda1
     classes = np.unique(labels)

@@ -41,7 +41,10 @@ def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):
     [
         ([np.nan] * 100, {}, "NaN"),
         ([0, 1], {}, "inconsistent numbers of samples"),
-        ([0] * 50 + [1] * 50, {"n_components": 0}, "n_components must be None or at least 1"),
+        ([0] * 50 + [1] * 50, {"n_components": 0}, "n_components.*an int in the range"),
+        (range(100), {"lambda1": -5}, "lambda1.*a float in the range"),
+        (range(100), {"lambda2": -1}, "lambda2.*a float in the range"),
+        (range(100), {"solver": "nonsense"}, "solver.*a str among"),
     ],
 )
 def test_class_dictionary_refuses_bad_input(digits, labels, parameters, message):
