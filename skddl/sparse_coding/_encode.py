@@ -15,7 +15,7 @@ from ._csr import CsrRows
 from ._finite import all_finite
 from ._gram import gram_matrix
 from ._precision import full_precision
-from ._problem import ElasticNetProblem
+from ._problem import ElasticNetProblem, to_float
 from ._solvers import solve
 from ._units import Units
 
@@ -24,6 +24,8 @@ Array = TypeVar("Array", NDArray[Any], Tensor)
 # Entries of the samples, or of their codes, zeros included, that are coded at a time: enough to
 # keep a device busy, while solvers hold some arrays of 4 MB at most on a CPU.
 _ENTRIES_AT_A_TIME = {"cpu": 2**19, "cuda": 2**26}
+# As good as no bound; SPAMS takes an int of C.
+_MOST_ROUNDS = 2**31 - 1
 
 
 def sparse_encode(
@@ -122,7 +124,7 @@ def sparse_encode(
     array([[ 2.,  0., -1.]])
     """
     problem = ElasticNetProblem(lambda1, lambda2, positive)
-    _check_bounds(tol, max_iter)
+    tol, max_iter = _check_bounds(tol, max_iter)
     _check_sparse_output(sparse_output, X)
     starts = {} if init is None else {"init": init}
     (samples, dictionary, *start), dtype = _check_arrays(X=X, dictionary=dictionary, **starts)
@@ -233,10 +235,12 @@ def samples_at_a_time(
     return max(1, entries // max(n_components, n_features))
 
 
-def _check_bounds(tol: float | None, max_iter: int | None) -> None:
+def _check_bounds(tol: float | None, max_iter: int | None) -> tuple[float | None, int | None]:
+    """Both as plain numbers, which compiled loops can hold."""
     if tol is not None:
         if isinstance(tol, bool) or not isinstance(tol, Real):
             raise TypeError(f"tol must be None or a real number, got {tol!r}.")
+        tol = to_float(tol)
         if not 0 < tol < math.inf:
             raise ValueError(f"tol must be None or a finite number > 0, got {tol!r}.")
     if max_iter is not None:
@@ -244,6 +248,8 @@ def _check_bounds(tol: float | None, max_iter: int | None) -> None:
             raise TypeError(f"max_iter must be None or an integer, got {max_iter!r}.")
         if max_iter < 1:
             raise ValueError(f"max_iter must be None or at least 1, got {max_iter!r}.")
+        max_iter = min(int(max_iter), _MOST_ROUNDS)
+    return tol, max_iter
 
 
 def _check_sparse_output(sparse_output: Any, X: Any) -> None:

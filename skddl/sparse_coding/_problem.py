@@ -40,7 +40,7 @@ class ElasticNetProblem:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a real number, got {value!r}.")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, to_float(value))
         if not isinstance(self.positive, bool | np.bool_):
             raise TypeError(f"positive must be True or False, got {self.positive!r}.")
         object.__setattr__(self, "positive", bool(self.positive))
@@ -90,3 +90,11 @@ class ElasticNetProblem:
         """Smallest lambda1 at which the code of each sample is zero, shape (n_samples,)."""
         correlation = X @ dictionary.T
         return (correlation.clamp_(min=0) if self.positive else correlation.abs_()).amax(1)
+
+
+def to_float(value: Real) -> float:
+    """A plain number; infinity for integers beyond float64."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

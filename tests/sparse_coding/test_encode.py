@@ -234,6 +234,7 @@ def test_arrays_and_tensors_cannot_be_mixed(arrays):
     ("options", "error"),
     [
         ({"lambda1": 0.0}, ValueError),
+        ({"lambda1": 10**400}, ValueError),
         ({"lambda1": "0.1"}, TypeError),
         ({"lambda2": -0.1}, ValueError),
         ({"positive": "yes"}, TypeError),
@@ -242,6 +243,7 @@ def test_arrays_and_tensors_cannot_be_mixed(arrays):
         ({"tol": math.inf}, ValueError),
         ({"tol": "1e-3"}, TypeError),
         ({"tol": True}, TypeError),
+        ({"tol": 10**400}, ValueError),
         ({"max_iter": 0}, ValueError),
         ({"max_iter": -5}, ValueError),
         ({"max_iter": 2.5}, TypeError),
@@ -262,6 +264,11 @@ def test_scalars_of_numpy_are_taken(solver, arrays):
     actual = sparse_encode(*arrays, positive=np.bool_(True), solver=solver, **options)
     expected = sparse_encode(*arrays, lambda1=0.25, lambda2=1.0, positive=True, solver=solver)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-7)
+
+
+def test_so_many_iterations_are_as_good_as_no_bound(solver, arrays):
+    actual = sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver, max_iter=10**30)
+    np.testing.assert_array_equal(actual, sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver))
 
 
 def test_auto_takes_the_first_solver_that_works(monkeypatch):
