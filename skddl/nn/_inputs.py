@@ -1,5 +1,8 @@
 """What modules take: tensors, and of an estimator rows."""
 
+from numbers import Integral, Real
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +11,18 @@ def require_tensor(module: nn.Module, x: Tensor) -> None:
     """Raise TypeError unless `x` is a tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{type(module).__name__} takes tensors, got {type(x).__name__}.")
+
+
+def require_size(name: str, value: int, least: int = 1) -> int:
+    """A plain int, or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}, got {value!r}.")
+    return int(value)
+
+
+def is_real(value: Any) -> bool:
+    """Whether it is a number, of Python or of numpy."""
+    return isinstance(value, Real)
 
 
 class StandardizedInputs(nn.Module):

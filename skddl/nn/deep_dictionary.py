@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ._inputs import require_tensor
+from ._inputs import require_size, require_tensor
 from .sparse_code import SparseCode
 
 
@@ -73,17 +73,12 @@ class PatchSparseCode(nn.Module):
         solver: str = "auto",
     ) -> None:
         super().__init__()
-        for name, size, least in (
-            ("patch_size", patch_size, 1),
-            ("stride", stride, 1),
-            ("padding", padding, 0),
-        ):
-            if size < least:
-                raise ValueError(f"{name} must be at least {least}, got {size}.")
-        self.in_channels = in_channels
-        self.patch_size, self.stride, self.padding = patch_size, stride, padding
+        self.in_channels = require_size("in_channels", in_channels)
+        self.patch_size = require_size("patch_size", patch_size)
+        self.stride = require_size("stride", stride)
+        self.padding = require_size("padding", padding, 0)
         self.code = SparseCode(
-            in_channels * patch_size**2,
+            self.in_channels * self.patch_size**2,
             n_components,
             lambda1=lambda1,
             lambda2=lambda2,

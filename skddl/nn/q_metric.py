@@ -5,14 +5,16 @@ import warnings
 from numbers import Integral
 from typing import Self
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from skddl._arrays import refuse_other_layouts
+from skddl.sparse_coding._problem import to_float
 
 from ._exact_metric import exact_metric
-from ._inputs import require_tensor
+from ._inputs import is_real, require_size, require_tensor
 from ._metric_steps import (
     RecomputedSteps,
     constant_part,
@@ -73,7 +75,7 @@ class QMetricReLU(nn.Module):
     ValueError
         If a parameter is out of range, or an input has another shape.
     TypeError
-        If an input is not of a floating-point type.
+        If an input is not of a floating-point type, or `memory_efficient` is not a bool.
 
     Warns
     -----
@@ -129,27 +131,23 @@ class QMetricReLU(nn.Module):
         memory_efficient: bool = False,
     ) -> None:
         super().__init__()
-        for name, number in (
-            ("n_channels", n_channels),
-            ("n_steps", n_steps),
-            ("max_steps", max_steps),
-        ):
-            if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-                raise ValueError(f"{name} must be an int of at least 1, got {number!r}.")
+        n_channels = require_size("n_channels", n_channels)
         if kernel_size is not None and (
             not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0
         ):
             raise ValueError(f"kernel_size must be None or an odd int, got {kernel_size!r}.")
-        if tol is not None and not tol > 0:
-            raise ValueError(f"tol must be None or positive, got {tol}.")
-        if not 0 < damping <= 1:
-            raise ValueError(f"damping must be in (0, 1], got {damping}.")
-        if not 0 <= init_std < math.inf:
-            raise ValueError(f"init_std must be at least 0 and finite, got {init_std}.")
+        if tol is not None and not (is_real(tol) and tol > 0):
+            raise ValueError(f"tol must be None or positive, got {tol!r}.")
+        if not (is_real(damping) and 0 < damping <= 1):
+            raise ValueError(f"damping must be in (0, 1], got {damping!r}.")
+        if not (is_real(init_std) and 0 <= init_std < math.inf):
+            raise ValueError(f"init_std must be at least 0 and finite, got {init_std!r}.")
+        if not isinstance(memory_efficient, bool | np.bool_):
+            raise TypeError(f"memory_efficient must be True or False, got {memory_efficient!r}.")
         self.kernel_size = kernel_size
-        self.n_steps = n_steps
-        self.tol = tol
-        self.max_steps = max_steps
+        self.n_steps = require_size("n_steps", n_steps)
+        self.tol = None if tol is None else to_float(tol)
+        self.max_steps = require_size("max_steps", max_steps)
         self.damping = damping
         self.memory_efficient = memory_efficient
         taps = () if kernel_size is None else (kernel_size, kernel_size)

@@ -10,7 +10,7 @@ from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
 from skddl.sparse_coding._solvers import get_solver, solve
 
-from ._inputs import require_tensor
+from ._inputs import require_size, require_tensor
 
 
 class SparseCode(nn.Module):
@@ -47,8 +47,8 @@ class SparseCode(nn.Module):
     Raises
     ------
     ValueError
-        If a weight is out of range, a size is not positive, the solver is unknown, or inputs have
-        another length.
+        If a weight is out of range, a size is no positive int, the solver is unknown, or inputs
+        have another length.
     TypeError
         If a weight is not a real number, `positive` is not a bool, or inputs are complex.
 
@@ -83,9 +83,8 @@ class SparseCode(nn.Module):
         solver: str = "auto",
     ) -> None:
         super().__init__()
-        for name, size in (("n_features", n_features), ("n_components", n_components)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}.")
+        n_features = require_size("n_features", n_features)
+        n_components = require_size("n_components", n_components)
         get_solver(solver, torch.device("cpu"))
         self.problem = ElasticNetProblem(lambda1, lambda2, positive)
         self.solver = solver

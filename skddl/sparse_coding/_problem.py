@@ -8,6 +8,7 @@ samples, atoms and codes are rows: ``X`` is (n_samples, n_features), ``dictionar
 import math
 from dataclasses import dataclass
 from numbers import Real
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ class ElasticNetProblem:
         return (correlation.clamp_(min=0) if self.positive else correlation.abs_()).amax(1)
 
 
-def to_float(value: Real) -> float:
+def to_float(value: SupportsFloat) -> float:
     """A plain number; infinity for integers beyond float64."""
     try:
         return float(value)

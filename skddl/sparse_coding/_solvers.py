@@ -66,7 +66,7 @@ def get_solver(name: str, device: torch.device) -> Solver:
     ValueError
         If there is no such solver, or it does not work here.
     """
-    if name not in ("auto", *SOLVERS):
+    if not isinstance(name, str) or name not in ("auto", *SOLVERS):
         raise ValueError(f"solver must be one of {['auto', *SOLVERS]}, got {name!r}.")
     candidates = SOLVERS.values() if name == "auto" else [SOLVERS[name]]
     for solver in candidates:
@@ -96,6 +96,9 @@ def solve(
     `finite`: whether samples and atoms are known to be.
     """
     method = get_solver(solver, X.device)
+    for name, weight in (("lambda1", problem.lambda1), ("lambda2", problem.lambda2)):
+        if weight > torch.finfo(X.dtype).max:
+            raise ValueError(f"{name}={weight:g} is beyond {X.dtype}: decrease it.")
     if not len(X):
         return Solution(X.new_zeros((0, len(dictionary))), X.new_zeros(0))
     if not (finite or (all_finite(X) and all_finite(dictionary))):

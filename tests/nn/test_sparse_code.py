@@ -163,8 +163,8 @@ def test_state_holds_the_dictionary_alone(code, x):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"n_features": 0}, ValueError, "n_features must be at least 1, got 0"),
-        ({"n_components": -1}, ValueError, "n_components must be at least 1, got -1"),
+        ({"n_features": 0}, ValueError, "n_features must be an int of at least 1, got 0"),
+        ({"n_components": -1}, ValueError, "n_components must be an int of at least 1, got -1"),
         ({"lambda1": 0}, ValueError, "lambda1 must be"),
         ({"lambda1": "0.3"}, TypeError, "lambda1 must be"),
         ({"lambda2": -0.1}, ValueError, "lambda2 must be"),

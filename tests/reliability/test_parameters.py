@@ -1,5 +1,6 @@
 """Parameters of any value and type: a finite model, or an error that comes before any work."""
 
+import inspect
 import math
 import re
 import warnings
@@ -7,11 +8,15 @@ from numbers import Real
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from tests.data import assert_finite
+from skddl.dictionary import class_dictionary
+from skddl.nn import PatchSparseCode, QMetricReLU, SparseCode
+from skddl.sparse_coding import kkt_residual, sparse_encode
+from tests.data import SOLVERS_HERE, assert_finite
 
 from .estimators import ESTIMATORS, each_estimator, targets_for
 from .samples import X, y
@@ -22,10 +27,11 @@ VALUES = [
     *("", "nonsense", b"x", 1j, [], {}, (), [0], [-1], ["a"], (None,), object(), int),
     *(np.array([1.0, 2.0]), np.array([np.nan])),
 ]
-# What lies between is not tried: it would take days, or gigabytes, as asked for.
+# What lies between is not tried: it would take days, or gigabytes, as asked for, or diverge.
 NOT_TRIED = {
     **dict.fromkeys(["max_iter", "max_epochs", "n_steps"], (1e6, math.inf)),
     "width": (10, 1e5),
+    "init_std": (0.1, math.inf),
 }
 # What the user's own function, `int`, says; what is said of petabytes; what no one could foresee.
 OTHER_WORDS = [
@@ -34,14 +40,21 @@ OTHER_WORDS = [
     "Overflow when unpacking long|array is too big|Maximum allowed dimension exceeded",
     "tried to allocate|Unable to allocate",
     "norm of the parameters is not finite at iteration",
+    "Expected 2D array|Complex data not supported|inconsistent numbers of samples",
 ]
+
+
+def is_tried(parameters):
+    for name, (low, high) in NOT_TRIED.items():
+        if isinstance(value := parameters.get(name), Real) and low < float(value) < high:
+            return False
+    return True
 
 
 def fits_or_says_why(estimator, parameters):
     """Whether it was tried."""
-    for name, (low, high) in NOT_TRIED.items():
-        if isinstance(value := parameters.get(name), Real) and low < float(value) < high:
-            return False
+    if not is_tried(parameters):
+        return False
     model = clone(estimator).set_params(**parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,6 +76,80 @@ def test_one_parameter_of_any_value(estimator, tried, capsys, tmp_path, monkeypa
         for value in VALUES:
             if name != "compile":  # which takes half a minute
                 tried("inputs: parameters", int(fits_or_says_why(estimator, {name: value})))
+
+
+def outputs_and_gradients(module, shape):
+    """Of samples of a shape, and outputs in evaluation mode."""
+    inputs = torch.linspace(-1, 1, 2 * math.prod(shape)).reshape(2, *shape)
+    outputs = module(inputs)
+    outputs.sum().backward()
+    return [outputs, module.eval()(inputs), *(p.grad for p in module.parameters())]
+
+
+def code(**parameters):
+    module = SparseCode(**parameters)
+    return outputs_and_gradients(module, module.dictionary.shape[1:])
+
+
+def code_patches(**parameters):
+    module = PatchSparseCode(**parameters)
+    return outputs_and_gradients(module, (module.in_channels, 5, 5))
+
+
+def take_steps(**parameters):
+    module = QMetricReLU(**parameters)
+    return outputs_and_gradients(module, (len(module.h), *[5] * (module.weight.ndim - 2)))
+
+
+SAMPLES, ATOMS = X[:6, 10:18], np.eye(3, 8)
+# A function, and what it needs.
+FUNCTIONS = {
+    "sparse_encode": (sparse_encode, {"X": SAMPLES, "dictionary": ATOMS, "lambda1": 0.1}),
+    "kkt_residual": (
+        kkt_residual,
+        {"X": SAMPLES, "dictionary": ATOMS, "codes": np.ones((6, 3)), "lambda1": 0.1},
+    ),
+    "class_dictionary": (
+        class_dictionary,
+        {"X": SAMPLES[:4], "y": [0, 0, 1, 2], "n_components": 3, "random_state": 0},
+    ),
+    "class_dictionary, one sample per class": (
+        class_dictionary,
+        {"X": SAMPLES[:3], "y": [0, 1, 2], "random_state": 0},
+    ),
+    "SparseCode": (code, {"n_features": 8, "n_components": 3, "lambda1": 0.1}),
+    "PatchSparseCode": (
+        code_patches,
+        {"in_channels": 2, "n_components": 3, "patch_size": 3, "lambda1": 0.1},
+    ),
+    "QMetricReLU": (take_steps, {"n_channels": 3, "tol": 1e-3, "init_std": 0.01}),
+    "QMetricReLU, images": (take_steps, {"n_channels": 3, "kernel_size": 3}),
+}
+# Whose parameters are those of a function above that passes them on.
+PASSED_ON = {code: SparseCode, code_patches: PatchSparseCode, take_steps: QMetricReLU}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("solver", SOLVERS_HERE)
+def test_one_parameter_of_a_function_of_any_value(function, solver, tried):
+    call, needed = FUNCTIONS[function]
+    names = inspect.signature(PASSED_ON.get(call, call)).parameters
+    if "solver" in names:
+        needed = {**needed, "solver": solver}
+    elif solver != SOLVERS_HERE[0]:
+        pytest.skip("it has no solver")
+    for name in names:
+        for value in VALUES:
+            if not is_tried({name: value}):
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    assert_finite(call(**{**needed, name: value}))
+                except (ValueError, TypeError, MemoryError) as error:
+                    words = "|".join([rf"\b{name}\b", *OTHER_WORDS])
+                    assert re.search(words, str(error)), (name, value, error)
+            tried("inputs: parameters of functions")
 
 
 @pytest.mark.parametrize(
