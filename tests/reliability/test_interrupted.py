@@ -145,13 +145,12 @@ def weights_differ(one, other):
 
 def assert_usable(name, model, states):
     """What it is after one of its steps; and it can go on."""
-    if model.n_iter_ in states:
-        weights, rest = state_of(model)
-        assert_same(rest, states[model.n_iter_][1])
-        if weights_differ(weights, states[model.n_iter_][0]):
-            # Of early stopping they are the best, perhaps before those of this step had a score.
-            assert "early stopping" in name
-            assert_same(weights, states[model.n_iter_ - 1][0])
+    weights, rest = state_of(model)
+    assert_same(rest, states[model.n_iter_][1])
+    if weights_differ(weights, states[model.n_iter_][0]):
+        # Of early stopping they are the best, perhaps before those of this step had a score.
+        assert "early stopping" in name
+        assert_same(weights, states[model.n_iter_ - 1][0])
     found_in(name, model)
     if not isinstance(model, OnlineDictionaryLearning):
         assert not model.module_.training
