@@ -146,22 +146,23 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
         float64: rounding in float32 would depend on how the samples fall into batches.
         """
         check_is_fitted(self)
-        X = self._validate_samples(X, reset=False)
-        dtype = torch.float64 if X.dtype == np.float64 else torch.float32
-        device = self._torch_device()
-        module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
-        for part in module.modules():
-            if isinstance(part, SparseCode):
-                part.fix_()
-        samples = Samples(X, device, dtype, self._divisor)
-        rows = np.arange(len(samples))
-        outputs = _finite(outputs_in_batches(lambda x: function(module, x), samples, rows))
-        if not sparse_output:
-            return _join(outputs, len(rows))
-        matrix = CsrRows()
-        for batch in outputs:
-            matrix.append(batch)
-        return matrix.matrix()
+        with interrupts.guarded(), interrupts.allowed():
+            X = self._validate_samples(X, reset=False)
+            dtype = torch.float64 if X.dtype == np.float64 else torch.float32
+            device = self._torch_device()
+            module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
+            for part in module.modules():
+                if isinstance(part, SparseCode):
+                    part.fix_()
+            samples = Samples(X, device, dtype, self._divisor)
+            rows = np.arange(len(samples))
+            outputs = _finite(outputs_in_batches(lambda x: function(module, x), samples, rows))
+            if not sparse_output:
+                return _join(outputs, len(rows))
+            matrix = CsrRows()
+            for batch in outputs:
+                matrix.append(batch)
+            return matrix.matrix()
 
 
 def _warn_of_channels_last(image_shape: tuple[int, ...]) -> None:

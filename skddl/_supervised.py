@@ -142,8 +142,8 @@ class SupervisedEstimator(TorchEstimator):
         Warns
         -----
         UserWarning
-            If Ctrl-C ends the training early: the model so far is kept, and can be used. Before
-            there is one, the estimator is as it was, and KeyboardInterrupt is raised; it is also
+            If Ctrl-C ends the training early: the model so far is kept, and can be used. Before its
+            first step the estimator is as it was, and KeyboardInterrupt is raised; it is also
             raised, at the end, for a Ctrl-C that comes after training.
         RuntimeWarning
             If the checkpoint cannot be written: training goes on.

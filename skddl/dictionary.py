@@ -220,13 +220,15 @@ class OnlineDictionaryLearning(
                 with interrupts.allowed():
                     return callbacks.end_epoch()
 
-            interrupts.hold()  # from here on there is a dictionary to keep
+            interrupts.hold()  # from the first mini-batch on there is a dictionary to keep
             try:
                 with progress:
                     self._learn(samples, drawn, rng, after_batch)
                 with interrupts.allowed():
                     callbacks.end_fit()
             except KeyboardInterrupt:
+                if not self.n_iter_:
+                    raise
                 warnings.warn(
                     f"Learning was interrupted after {self.n_iter_} mini-batches. The dictionary "
                     "so far is kept.",

@@ -117,12 +117,13 @@ def solve(
         )
         codes[solvable], residual[solvable] = solution.codes, solution.residual.to(X.dtype)
         return Solution(codes, residual)
-    with torch.no_grad(), full_precision(X.device):
+    with full_precision(X.device):
+        # Detached, not under no_grad: a Ctrl-C while that begins or ends would leave it on.
         solution = method.solve(
             problem,
-            X,
-            dictionary,
-            init=init,
+            X.detach(),
+            dictionary.detach(),
+            init=init.detach() if isinstance(init, Tensor) else init,
             tol=tol,
             max_iter=max_iter,
             differentiable=differentiable,

@@ -207,10 +207,12 @@ class _Undo:
 
 @contextmanager
 def ended_by_interrupt(state: TrainingState, until: int) -> Iterator[None]:
-    """Turn Ctrl-C into a warning."""
+    """Turn Ctrl-C into a warning, if a step has been taken: else there is no model to keep."""
     try:
         yield
     except KeyboardInterrupt:
+        if not state.iteration:
+            raise
         warnings.warn(
             f"Training was interrupted after {state.iteration} of {until} iterations. The model "
             "so far is kept.",

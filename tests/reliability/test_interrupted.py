@@ -4,6 +4,7 @@ A tracing function sends the signal before the n-th line of Python that a fit ex
 """
 
 import copy
+import functools
 import os
 import signal
 import sys
@@ -22,12 +23,14 @@ from skddl import (
     OnlineDictionaryLearning,
     TaskDrivenDictionaryClassifier,
 )
+from skddl.sparse_coding import sparse_encode
 from skddl.training import Checkpoint, _checkpoint
 from skddl.training._optimizers import Moments
+from tests.data import SOLVERS_HERE
 from tests.saving.data import X, y
 
 from . import fits
-from .models import assert_same, begin, digest_of, found_in, go_on
+from .models import MODELS, assert_same, begin, digest_of, fit, found_in, go_on
 
 soak = pytest.mark.soak
 # Lines of these count: the package's, and those of what opens and closes its contexts.
@@ -142,13 +145,12 @@ def weights_differ(one, other):
 
 def assert_usable(name, model, states):
     """What it is after one of its steps; and it can go on."""
-    if model.n_iter_ in states:
-        weights, rest = state_of(model)
-        assert_same(rest, states[model.n_iter_][1])
-        if weights_differ(weights, states[model.n_iter_][0]):
-            # Of early stopping they are the best, perhaps before those of this step had a score.
-            assert "early stopping" in name
-            assert_same(weights, states[model.n_iter_ - 1][0])
+    weights, rest = state_of(model)
+    assert_same(rest, states[model.n_iter_][1])
+    if weights_differ(weights, states[model.n_iter_][0]):
+        # Of early stopping they are the best, perhaps before those of this step had a score.
+        assert "early stopping" in name
+        assert_same(weights, states[model.n_iter_ - 1][0])
     found_in(name, model)
     if not isinstance(model, OnlineDictionaryLearning):
         assert not model.module_.training
@@ -218,6 +220,39 @@ def test_interrupted_partial_fit_leaves_a_model_of_whole_calls(name, n_points, t
             go_on(name, model)
         assert digest_of(name, model) == after  # perhaps all had been learned
     tried("Ctrl-C in partial_fit, survived", n_points)
+
+
+def encode(solver):
+    return sparse_encode(X[20:], X[:20], lambda1=0.05, solver=solver)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_points"),
+    [
+        ("identity", 10),
+        ("dense", 10),
+        *(pytest.param(name, 100, marks=soak) for name in fits.FITS),
+        *(pytest.param(f"solver: {name}", 100, marks=soak) for name in SOLVERS_HERE),
+    ],
+)
+def test_interrupted_answer_leaves_nothing_behind(name, n_points, tried):
+    """`interrupt` looks at what is left."""
+    if name.startswith("solver"):
+        calls = [lambda: encode(name.removeprefix("solver: "))]
+    else:
+        samples, model = MODELS[name][1], fit(name)
+        methods = [m for m in ("predict", "transform") if hasattr(model, m)]
+        calls = [
+            functools.partial(getattr(model, m), samples) for m in methods if hasattr(model, m)
+        ]
+    for answer in calls:
+        expected = answer()
+        _, _, n_lines = interrupt(answer)
+        for line in np.random.default_rng(0).integers(1, n_lines, n_points):
+            raised, _, _ = interrupt(answer, line)
+            assert raised
+        np.testing.assert_array_equal(answer(), expected)
+    tried("Ctrl-C in predict, transform and sparse_encode, survived", n_points * len(calls))
 
 
 @pytest.mark.parametrize("name", ["identity", "online, drawn atoms"])

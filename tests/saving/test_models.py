@@ -21,6 +21,7 @@ from skddl import (
     SampleNormalizer,
     TaskDrivenDictionaryClassifier,
 )
+from skddl.training import DivergenceError
 
 from .data import FITTED, NETWORK, TDDL, X, y
 
@@ -51,13 +52,14 @@ def test_loaded_model_is_the_saved_one_and_learns_on_alike(name, fitted, path):
     assert_same_answers(model, loaded, samples)
 
 
-def test_model_that_was_interrupted_before_its_first_step_is_kept(path, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
+def test_model_that_diverged_in_its_first_step_is_kept(path, monkeypatch):
+    def diverge(*_):
+        raise DivergenceError
 
-    monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_compute_loss", interrupt)
-    with pytest.warns(UserWarning, match="interrupted after 0 of"):
-        model = TaskDrivenDictionaryClassifier(**TDDL).fit(X, y)
+    monkeypatch.setattr(TaskDrivenDictionaryClassifier, "_compute_loss", diverge)
+    model = TaskDrivenDictionaryClassifier(**TDDL)
+    with pytest.raises(DivergenceError):
+        model.fit(X, y)
     model.save(path)
     loaded = skddl.load(path)
     assert loaded.n_iter_ == 0
