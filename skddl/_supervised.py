@@ -136,15 +136,21 @@ class SupervisedEstimator(TorchEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the samples are not valid: the model is then as it was. If the loss
-            becomes infinite or NaN: the model is then as it was before that iteration.
+            If a parameter is not valid, an array is complex, masked or not finite, the samples are
+            words, or `y` is not of their number or no classes (targets): the model is then as it
+            was. If the loss becomes infinite or NaN: the model is then as it was before that
+            iteration.
+        TypeError
+            If an array is sparse, the samples are dates, durations or other objects that are no
+            numbers, or the labels cannot be sorted: the model is then as it was.
+        KeyboardInterrupt
+            After Ctrl-C before the first step: the estimator is as it was. After one that comes
+            when all is learned: it is fitted.
 
         Warns
         -----
         UserWarning
-            If Ctrl-C ends the training early: the model so far is kept, and can be used. Before its
-            first step the estimator is as it was, and KeyboardInterrupt is raised; it is also
-            raised, at the end, for a Ctrl-C that comes after training.
+            If Ctrl-C ends the training early: the model so far is kept, and can be used.
         RuntimeWarning
             If the checkpoint cannot be written: training goes on.
         """

@@ -185,13 +185,19 @@ class OnlineDictionaryLearning(
         Raises
         ------
         ValueError
-            If a parameter or the samples are not valid; the estimator is then as it was.
+            If a parameter is not valid, or the samples are words or complex, masked, not finite, or
+            so large or small that their squares are beyond their type.
+        TypeError
+            If the samples are sparse, dates, durations or other objects that are no numbers. After
+            either error the estimator is as it was.
+        KeyboardInterrupt
+            After Ctrl-C before the first mini-batch: the estimator is as it was. After one that
+            comes when all is learned: it is fitted.
 
         Warns
         -----
         UserWarning
-            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used. Before
-            there is one, the estimator is as it was, and KeyboardInterrupt is raised.
+            If Ctrl-C ends learning early: the dictionary so far is kept, and can be used.
         RuntimeWarning
             If the checkpoint cannot be written: learning goes on.
         """
@@ -253,6 +259,9 @@ class OnlineDictionaryLearning(
 
         Raises
         ------
+        ValueError, TypeError
+            As `fit`; ValueError, too, if the samples have another number of features than before,
+            or a parameter of the model was changed.
         KeyboardInterrupt
             After Ctrl-C: the estimator is as it was before the call, or, if all had been learned,
             as it is after it.
@@ -288,6 +297,14 @@ class OnlineDictionaryLearning(
         -------
         codes : ndarray or CSR matrix of shape (n_samples, n_components)
             A sparse matrix if `sparse_output`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If the samples are not as `fit` takes them, or have another number of features;
+            ValueError, too, if data frames are to hold sparse codes.
         """
         check_is_fitted(self)
         refuse_frames_of_sparse(self)
@@ -304,6 +321,13 @@ class OnlineDictionaryLearning(
         Returns
         -------
         samples : ndarray of shape (n_samples, n_features)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If the codes are no finite numbers, or not one per atom.
         """
         check_is_fitted(self)
         codes = check_numbers(X, "X", accept_sparse="csr")
@@ -446,6 +470,15 @@ def class_dictionary(
         Blocks in the order of the sorted classes.
     n_redrawn : int
         How many times an atom that coded no sample was re-drawn.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not valid, the samples are not as :class:`OnlineDictionaryLearning` takes
+        them, or `y` is masked, not finite, of another length or no classes.
+    TypeError
+        If an array is sparse, the samples are dates, durations or other objects that are no
+        numbers, or the labels cannot be sorted.
 
     Examples
     --------
