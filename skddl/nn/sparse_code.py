@@ -47,8 +47,8 @@ class SparseCode(nn.Module):
     Raises
     ------
     ValueError
-        If a weight is out of range, a size is no positive int, the solver is unknown, or inputs
-        have another length.
+        If a weight is out of range, or beyond the type of the inputs, a size is no positive int,
+        the solver is unknown, or inputs have another length.
     TypeError
         If a weight is not a real number, `positive` is not a bool, or inputs are complex.
 

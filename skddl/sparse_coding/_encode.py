@@ -85,8 +85,8 @@ def sparse_encode(
     Raises
     ------
     ValueError
-        If an array contains NaN or infinity or is of the wrong shape, a weight is negative, or the
-        solver is unknown or does not work here.
+        If an array contains NaN or infinity or is of the wrong shape, a weight is negative, the
+        solver is unknown or does not work here, or a weight or a code is beyond the float type.
     TypeError
         If `X`, `dictionary` and `init` are not all arrays or all tensors, if `sparse_output` is
         asked of tensors, or if a number or a flag is of another type.
