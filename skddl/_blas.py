@@ -3,7 +3,6 @@
 import functools
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,16 +36,31 @@ class _OfProcess:
     def __enter__(self) -> None:
         with self._lock:
             if not self._n_inside:
-                self._owner = ThreadPoolExecutor(1)
-                self._limit = self._owner.submit(lambda: _limit_of_thread().__enter__()).result()
+                self._limit()
             self._n_inside += 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._n_inside -= 1
             if not self._n_inside:
-                self._owner.submit(self._limit.__exit__, None, None, None).result()
-                self._owner.shutdown()
+                self._is_over.set()
+                self._owner.join()
+
+    def _limit(self) -> None:
+        is_set, self._is_over = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            try:
+                with _limit_of_thread():
+                    is_set.set()
+                    self._is_over.wait()
+            finally:
+                is_set.set()
+
+        # Not of a pool: those of Python take no more work once the main thread has ended.
+        self._owner = threading.Thread(target=hold, daemon=True)
+        self._owner.start()
+        is_set.wait()
 
 
 @functools.cache
