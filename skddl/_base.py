@@ -3,7 +3,7 @@
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import cached_property
 from itertools import chain
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ._arrays import as_array, as_numbers
 from ._callbacks import CallbackSupportMixin
+from ._process_settings import ProcessSetting
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
@@ -363,19 +364,26 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
         _global_rng_lock.release()
 
 
-@contextmanager
-def deterministic_convolutions(device: torch.device) -> Iterator[None]:
+def deterministic_convolutions(device: torch.device) -> AbstractContextManager[None]:
     """On a GPU, only algorithms of convolutions that give the same bits in each run."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
+    return _deterministic_cudnn if device.type == "cuda" else nullcontext()
+
+
+class _DeterministicCudnn(ProcessSetting):
+    def _look(self) -> None:
+        cudnn = torch.backends.cudnn
+        self._before = cudnn.deterministic, cudnn.benchmark
+
+    def _change(self) -> None:
+        cudnn = torch.backends.cudnn
+        cudnn.deterministic, cudnn.benchmark = True, False
+
+    def _put_back(self) -> None:
+        cudnn = torch.backends.cudnn
+        cudnn.deterministic, cudnn.benchmark = self._before
+
+
+_deterministic_cudnn = _DeterministicCudnn()
 
 
 @contextmanager

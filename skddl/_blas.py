@@ -8,6 +8,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from ._process_settings import ProcessSetting
+
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
@@ -21,46 +23,33 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-class _OfProcess:
+class _OfProcess(ProcessSetting):
     """The limit of the process, which a thread of its own sets and takes back.
 
-    Each fit on its own would put back what it had found: of two that overlap, the last one the
-    limit of the other, for good. And a thread that has set a limit is, to newer threadpoolctl, the
-    only one that can take it back.
+    A thread that has set a limit is, to newer threadpoolctl, the only one that can take it back.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._n_inside:
-                self._limit()
-            self._n_inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if not self._n_inside:
-                self._is_over.set()
-                self._owner.join()
-
-    def _limit(self) -> None:
-        is_set, self._is_over = threading.Event(), threading.Event()
-
-        def hold() -> None:
-            try:
-                with _limit_of_thread():
-                    is_set.set()
-                    self._is_over.wait()
-            finally:
-                is_set.set()
-
+    def _look(self) -> None:
+        self._is_set, self._is_over = threading.Event(), threading.Event()
         # Not of a pool: those of Python take no more work once the main thread has ended.
-        self._owner = threading.Thread(target=hold, daemon=True)
+        self._owner = threading.Thread(target=self._hold, daemon=True)
+
+    def _hold(self) -> None:
+        try:
+            with _limit_of_thread():
+                self._is_set.set()
+                self._is_over.wait()
+        finally:
+            self._is_set.set()
+
+    def _change(self) -> None:
         self._owner.start()
-        is_set.wait()
+        self._is_set.wait()
+
+    def _put_back(self) -> None:
+        self._is_over.set()
+        if self._owner.is_alive():
+            self._owner.join()
 
 
 @functools.cache
