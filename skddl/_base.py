@@ -1,5 +1,6 @@
 """What every torch-backed estimator shares: input, device, batches, random numbers."""
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,16 @@ _RESIDENT_TYPES = (np.uint8, np.float32, np.float64)
 # fork_rng saves and restores torch's global generator: two threads must not do so at once.
 # Re-entrant: what runs inside may itself fit an estimator.
 _global_rng_lock = threading.RLock()
+
+
+def _renew_global_rng_lock() -> None:
+    """In a child that was forked, the thread that held it may not be there to release it."""
+    global _global_rng_lock
+    _global_rng_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_global_rng_lock)
 
 
 class TorchEstimator(CallbackSupportMixin, SavableEstimator):
@@ -350,7 +361,8 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
     Ctrl-C is to be held around this, lest it come while they are put back.
     """
     gpus = [device] if device is not None and device.type == "cuda" else []
-    while not _global_rng_lock.acquire(timeout=0.1):
+    lock = _global_rng_lock  # also where this thread forks meanwhile
+    while not lock.acquire(timeout=0.1):
         with interrupts.allowed():
             pass  # another thread may train for hours
     try:
@@ -361,7 +373,7 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
                     torch.cuda.manual_seed(seed)
             yield
     finally:
-        _global_rng_lock.release()
+        lock.release()
 
 
 def deterministic_convolutions(device: torch.device) -> AbstractContextManager[None]:

@@ -33,10 +33,11 @@ class _OfProcess(ProcessSetting):
         self._is_set, self._is_over = threading.Event(), threading.Event()
         # Not of a pool: those of Python take no more work once the main thread has ended.
         self._owner = threading.Thread(target=self._hold, daemon=True)
+        self._limit: Any = None
 
     def _hold(self) -> None:
         try:
-            with _limit_of_thread():
+            with _limit_of_thread() as self._limit:
                 self._is_set.set()
                 self._is_over.wait()
         finally:
@@ -47,9 +48,13 @@ class _OfProcess(ProcessSetting):
         self._is_set.wait()
 
     def _put_back(self) -> None:
-        self._is_over.set()
         if self._owner.is_alive():
+            self._is_over.set()
             self._owner.join()
+        elif self._limit is not None:  # in a child that was forked, without the owner
+            another = threading.Thread(target=self._limit.restore_original_limits, daemon=True)
+            another.start()
+            another.join()
 
 
 @functools.cache

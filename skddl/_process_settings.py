@@ -1,5 +1,6 @@
 """Settings of the whole process, also where several fits overlap."""
 
+import os
 import threading
 from abc import ABC, abstractmethod
 
@@ -15,6 +16,12 @@ class ProcessSetting(ABC):
     def __init__(self) -> None:
         self._lock = threading.RLock()  # what handles a signal may come in, too
         self._inside: list[int] = []  # identities of threads
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(
+                before=self._lock.acquire,
+                after_in_parent=self._lock.release,
+                after_in_child=self._forget_others,
+            )
 
     def __enter__(self) -> None:
         is_inside = False
@@ -35,6 +42,14 @@ class ProcessSetting(ABC):
             self._inside.remove(threading.get_ident())
             if not self._inside:
                 self._put_back()
+
+    def _forget_others(self) -> None:
+        """In a child that was forked there is no thread but the one that did so."""
+        self._lock.release()
+        others = {*self._inside} - {threading.get_ident()}
+        self._inside = [thread for thread in self._inside if thread not in others]
+        if others and not self._inside:
+            self._put_back()
 
     @abstractmethod
     def _look(self) -> None:
