@@ -33,8 +33,6 @@ def run(loop: Any, pointer: int, *, at_most: int) -> None:
         for other in others:
             other.start()
         loop.ctypes(pointer)
-        for other in others:
-            other.join()
     finally:  # after Ctrl-C, too: the caller frees what they write to
         for other in others:
             if other.ident is not None:
