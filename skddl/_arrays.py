@@ -20,7 +20,8 @@ def as_array(values: Any, name: str = "X") -> Any:
     TypeError
         If it is a tensor without an entry for each place.
     ValueError
-        If it is an array with entries that are masked: what is below the mask would be taken.
+        If it is an array with entries that are masked, below which there is something; or a series
+        with missing values.
     """
     if isinstance(values, list | tuple) and len(values):
         first = as_array(values[0], name)
@@ -28,6 +29,9 @@ def as_array(values: Any, name: str = "X") -> Any:
             raise _masked_error(name)
         if isinstance(values[0], Tensor) or np.ndim(first) == 3:
             return np.stack([np.asarray(as_array(value, name)) for value in values])
+    if getattr(values, "ndim", 0) == 1 and hasattr(values, "isna") and values.isna().any():
+        # A series: of "string" scikit-learn says that the boolean value of NA is ambiguous.
+        raise ValueError(f"{name} contains NaN, or other missing values.")
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
         raise _masked_error(name)
     if not isinstance(values, Tensor):

@@ -1,9 +1,10 @@
 """What every torch-backed estimator shares: input, device, batches, random numbers."""
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import cached_property
 from itertools import chain
@@ -22,10 +23,16 @@ from torch import Tensor, nn
 
 from ._arrays import as_array, as_numbers
 from ._callbacks import CallbackSupportMixin
+from ._interrupts import interrupts
+from ._process_settings import ProcessSetting
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import DivergenceError, identify, interrupts, own_gpu
+from .training import (
+    DivergenceError,
+    identify,
+    own_gpu,
+)
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.
@@ -38,6 +45,16 @@ _RESIDENT_TYPES = (np.uint8, np.float32, np.float64)
 # fork_rng saves and restores torch's global generator: two threads must not do so at once.
 # Re-entrant: what runs inside may itself fit an estimator.
 _global_rng_lock = threading.RLock()
+
+
+def _renew_global_rng_lock() -> None:
+    """In a child that was forked, the thread that held it may not be there to release it."""
+    global _global_rng_lock
+    _global_rng_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_global_rng_lock)
 
 
 class TorchEstimator(CallbackSupportMixin, SavableEstimator):
@@ -350,7 +367,8 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
     Ctrl-C is to be held around this, lest it come while they are put back.
     """
     gpus = [device] if device is not None and device.type == "cuda" else []
-    while not _global_rng_lock.acquire(timeout=0.1):
+    lock = _global_rng_lock  # also where this thread forks meanwhile
+    while not lock.acquire(timeout=0.1):
         with interrupts.allowed():
             pass  # another thread may train for hours
     try:
@@ -361,22 +379,29 @@ def seeded_torch(seed: int, device: torch.device | None = None) -> Iterator[None
                     torch.cuda.manual_seed(seed)
             yield
     finally:
-        _global_rng_lock.release()
+        lock.release()
 
 
-@contextmanager
-def deterministic_convolutions(device: torch.device) -> Iterator[None]:
+def deterministic_convolutions(device: torch.device) -> AbstractContextManager[None]:
     """On a GPU, only algorithms of convolutions that give the same bits in each run."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
+    return _deterministic_cudnn if device.type == "cuda" else nullcontext()
+
+
+class _DeterministicCudnn(ProcessSetting):
+    def _look(self) -> None:
+        cudnn = torch.backends.cudnn
+        self._before = cudnn.deterministic, cudnn.benchmark
+
+    def _change(self) -> None:
+        cudnn = torch.backends.cudnn
+        cudnn.deterministic, cudnn.benchmark = True, False
+
+    def _put_back(self) -> None:
+        cudnn = torch.backends.cudnn
+        cudnn.deterministic, cudnn.benchmark = self._before
+
+
+_deterministic_cudnn = _DeterministicCudnn()
 
 
 @contextmanager

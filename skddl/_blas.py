@@ -3,11 +3,12 @@
 import functools
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+from ._process_settings import ProcessSetting
 
 
 @contextmanager
@@ -22,31 +23,38 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-class _OfProcess:
+class _OfProcess(ProcessSetting):
     """The limit of the process, which a thread of its own sets and takes back.
 
-    Each fit on its own would put back what it had found: of two that overlap, the last one the
-    limit of the other, for good. And a thread that has set a limit is, to newer threadpoolctl, the
-    only one that can take it back.
+    A thread that has set a limit is, to newer threadpoolctl, the only one that can take it back.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._n_inside = 0
+    def _look(self) -> None:
+        self._is_set, self._is_over = threading.Event(), threading.Event()
+        # Not of a pool: those of Python take no more work once the main thread has ended.
+        self._owner = threading.Thread(target=self._hold, daemon=True)
+        self._limit: Any = None
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._n_inside:
-                self._owner = ThreadPoolExecutor(1)
-                self._limit = self._owner.submit(lambda: _limit_of_thread().__enter__()).result()
-            self._n_inside += 1
+    def _hold(self) -> None:
+        try:
+            with _limit_of_thread() as self._limit:
+                self._is_set.set()
+                self._is_over.wait()
+        finally:
+            self._is_set.set()
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if not self._n_inside:
-                self._owner.submit(self._limit.__exit__, None, None, None).result()
-                self._owner.shutdown()
+    def _change(self) -> None:
+        self._owner.start()
+        self._is_set.wait()
+
+    def _put_back(self) -> None:
+        if self._owner.is_alive():
+            self._is_over.set()
+            self._owner.join()
+        elif self._limit is not None:  # in a child that was forked, without the owner
+            another = threading.Thread(target=self._limit.restore_original_limits, daemon=True)
+            another.start()
+            another.join()
 
 
 @functools.cache

@@ -10,9 +10,9 @@ from sklearn.utils.metaestimators import available_if
 
 from ._arrays import as_array, check_labels
 from ._base import unchanged_on_error
+from ._interrupts import interrupts
 from ._supervised import SupervisedEstimator
 from ._training_data import Targets, TrainingData, encode_labels
-from .training import interrupts
 
 
 def _has_probabilities(classifier: Any) -> bool:

@@ -16,12 +16,12 @@ from ._first_atoms import (
     refuse_squares_out_of_range,
     squares_error,
 )
+from ._interrupts import interrupts
 from .sparse_coding import sparse_encode
 from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import get_solver
 from .sparse_coding._spams import spams
-from .training import interrupts
 
 # Samples that are in memory at a time, and coded to find atoms that nothing uses: as many as
 # task-driven learning starts from.

@@ -46,7 +46,7 @@ def squares_error(dtype: np.dtype) -> ValueError:
     """The error of samples whose squares are too large or too small for their type."""
     return ValueError(
         f"The squares of the samples are beyond {dtype}: scale the samples"
-        + (", or pass them in float64." if dtype == np.float32 else ".")
+        + (", or use float64 (of an estimator: dtype='float64')." if dtype == np.float32 else ".")
     )
 
 
@@ -79,8 +79,8 @@ def warn_of_scale(X: NDArray[Any]) -> None:
     if 1e-12 * common < spread < _SMALL_SPREAD * common:
         warnings.warn(
             f"What is coded varies by {spread:.2g} around a mean of norm {common:.2g}, which all "
-            "samples have in common: subtract it, for example with SampleNormalizer or "
-            "StandardScaler.",
+            "samples have in common: subtract it, for example with StandardScaler, or with "
+            "SampleNormalizer where all columns are of one kind.",
             UserWarning,
             stacklevel=3,
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
+from ._interrupts import interrupts
 from ._onnx import ClassOutputs, write_onnx
 from ._standardization import standardized_inputs
 from ._training_data import LABELLED, Batch, TrainingData
@@ -30,7 +31,6 @@ from .training import (
     SCHEDULES,
     RateFactor,
     TrainingState,
-    interrupts,
     make_optimizer,
     over_training,
 )

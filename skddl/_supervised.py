@@ -26,6 +26,7 @@ from ._base import (
     unchanged_on_error,
 )
 from ._callbacks import EpochCallbacks, with_callbacks
+from ._interrupts import interrupts
 from ._training_data import LABELLED, UNLABELLED, Batch, Targets, TrainingData
 from .sparse_coding._solution import Supports
 from .training import (
@@ -38,7 +39,6 @@ from .training import (
     TrainingState,
     ended_by_interrupt,
     identify,
-    interrupts,
     train,
 )
 

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from ._base import Samples, seeded_torch
+from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
@@ -19,7 +20,9 @@ from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
-from .training import interrupts, make_optimizer
+from .training import (
+    make_optimizer,
+)
 
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26

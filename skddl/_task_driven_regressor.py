@@ -12,11 +12,11 @@ from sklearn.utils import assert_all_finite
 
 from ._arrays import as_array, as_numbers, check_numbers
 from ._base import unchanged_on_error
+from ._interrupts import interrupts
 from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
-from .training import interrupts
 
 
 class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDrivenEstimator):

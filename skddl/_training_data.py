@@ -85,7 +85,8 @@ def encode_labels(
     classes = occurring if classes is None else classes
     if len(unknown := np.setdiff1d(occurring, classes)):
         raise ValueError(
-            f"y has classes {unknown.tolist()}, which are not in classes={classes.tolist()}."
+            f"y has classes {unknown.tolist()}, which are not in classes={classes.tolist()}: the "
+            "first call of partial_fit is to name all that will ever occur."
         )
     if len(classes) < 2:
         raise ValueError(

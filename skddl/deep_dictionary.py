@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
+from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_network_
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .training import interrupts, make_optimizer
+from .training import (
+    make_optimizer,
+)
 
 
 class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):

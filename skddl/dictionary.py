@@ -29,9 +29,13 @@ from ._blas import one_blas_thread
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
 from ._first_atoms import auto_lambda1, draw_atoms, require_unit_ball, warn_of_zero_codes
+from ._interrupts import interrupts
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
-from .training import CheckpointFile, identify, interrupts
+from .training import (
+    CheckpointFile,
+    identify,
+)
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40

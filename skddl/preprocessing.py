@@ -11,8 +11,8 @@ from sklearn.utils.validation import validate_data
 
 from ._arrays import as_array, as_numbers
 from ._base import unchanged_on_error
+from ._interrupts import interrupts
 from ._saving import SavableEstimator
-from .training import interrupts
 
 # 8 MiB of float64: in cache or near it, and nothing beside an output array of hundreds.
 _BLOCK_ENTRIES = 2**20

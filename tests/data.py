@@ -2,6 +2,7 @@
 
 import dataclasses
 import tracemalloc
+from array import array
 
 import numpy as np
 import torch
@@ -43,8 +44,10 @@ def assert_finite(value, name="model"):
         assert np.isfinite(value).all(), name
     elif isinstance(value, torch.Tensor):
         assert value.isfinite().all(), name
-    elif isinstance(value, float):
+    elif isinstance(value, float | np.floating):
         assert np.isfinite(value), name
+    elif isinstance(value, array):
+        assert np.isfinite(np.array(value)).all(), name
     elif isinstance(value, nn.Module):
         assert_finite(dict(value.state_dict()), name)
     elif isinstance(value, dict):

@@ -1,12 +1,15 @@
 """A job for the compiled loops: arrays, numbers, and the threads that share the work."""
 
 import copy
+import functools
 import threading
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._interrupts import interrupts
 from . import _threads
 
 # The arguments of all loops. Arrays are given by their addresses; 0 is none.
@@ -60,6 +63,14 @@ def plain(values: Tensor) -> Tensor:
     return values.resolve_neg().contiguous()
 
 
+@functools.cache
+def _loop(name: str, dtype: str) -> Any:
+    with interrupts.guarded():  # neither an import nor a compilation outlives an interrupt
+        from ._loops import get_loop  # which imports numba
+
+        return get_loop(name, dtype)
+
+
 class Job:
     """A record of arguments, and the loops that may be called with it."""
 
@@ -107,11 +118,9 @@ class Job:
 
         `work` is about the number of multiply-adds.
         """
-        from ._loops import get_loop  # which imports numba
-
         counters = np.zeros(2, np.int64)
         self.record["counters"] = counters.ctypes.data
         at_most = max(1, work // _WORK_OF_A_THREAD)
-        _threads.run(get_loop(name, self.dtype), self.record.ctypes.data, at_most=at_most)
+        _threads.run(_loop(name, self.dtype), self.record.ctypes.data, at_most=at_most)
         if counters[1]:  # numba prints what a loop raises, and nothing else can happen there
             raise MemoryError(f"A compiled loop ({name}) found no memory.")

@@ -5,6 +5,8 @@ import importlib
 import importlib.util
 import warnings
 
+from .._interrupts import interrupts
+
 
 @functools.cache
 def can_import(name: str) -> bool:
@@ -12,7 +14,8 @@ def can_import(name: str) -> bool:
     if importlib.util.find_spec(name) is None:
         return False
     try:
-        importlib.import_module(name)
+        with interrupts.guarded():  # what is half imported is so for good
+            importlib.import_module(name)
     except Exception as error:  # numba's way to say that numpy is too new for it differs
         warnings.warn(
             f"{name} is installed but cannot be imported, so a slower solver is used: {error}",

@@ -4,8 +4,8 @@ import ctypes
 import functools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -25,11 +25,18 @@ def run(loop: Any, pointer: int, *, at_most: int) -> None:
     if in_parallel is not None:
         in_parallel(loop.address, pointer, n_threads, 0)
         return
-    with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(loop.ctypes, pointer) for _ in range(n_threads - 1)]
-        loop.ctypes(pointer)
+    # Not of a pool: those of Python take no more work once the main thread has ended.
+    others = [
+        Thread(target=loop.ctypes, args=(pointer,), daemon=True) for _ in range(n_threads - 1)
+    ]
+    try:
         for other in others:
-            other.result()
+            other.start()
+        loop.ctypes(pointer)
+    finally:  # after Ctrl-C, too: the caller frees what they write to
+        for other in others:
+            if other.ident is not None:
+                other.join()
 
 
 @functools.cache

@@ -6,7 +6,6 @@ from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, CheckpointFile
 from ._early_stopping import EarlyStopping
 from ._identity import identify
-from ._interrupts import interrupts
 from ._loop import DivergenceError, ended_by_interrupt, project_, train
 from ._optimizers import OPTIMIZERS, make_optimizer
 from ._processes import Processes, own_gpu
@@ -29,7 +28,6 @@ __all__ = [
     "damaged",
     "ended_by_interrupt",
     "identify",
-    "interrupts",
     "inverse_time",
     "make_optimizer",
     "over_training",

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._interrupts import interrupts
 from ._archive import ArchiveError, damaged, partial_path, read_archive, write_archive
 from ._early_stopping import EarlyStopping
-from ._interrupts import interrupts
 from ._optimizers import Moments
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from .._interrupts import interrupts
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint
 from ._early_stopping import EarlyStopping
-from ._interrupts import interrupts
 from ._optimizers import Moments
 from ._processes import Processes
 from ._schedules import RateFactor

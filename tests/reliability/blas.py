@@ -14,13 +14,17 @@ first_has_begun, second_has_begun, first_has_ended, all_is_seen = (
 found = {}
 
 
-def look(when):
-    # Not of a library that has a number for each thread.
-    found[when] = [
+def n_threads():
+    """Those of each library, but not where it has a number for each thread."""
+    return [
         library["num_threads"]
         for library in threadpool_info()
         if library["user_api"] == "blas" and library.get("threading_layer") != "openmp"
     ]
+
+
+def look(when):
+    found[when] = n_threads()
 
 
 class First(OnlineDictionaryLearning):

@@ -93,6 +93,9 @@ LABELS = {
         ValueError, "y contains NaN", lambda: pd.Series(some(np.nan, float)).astype("Int64")
     ),
     "polars, null": refused(ValueError, "y contains NaN", lambda: pl.Series([None, *y[1:]])),
+    "words, NA": refused(
+        ValueError, "y contains NaN", lambda: pd.Series([None, *NAMES[1:]], dtype="string")
+    ),
     "complex": refused(ValueError, "Complex data", lambda: y.astype(complex)),
     "sparse": refused(TypeError, "Sparse data", lambda: sparse.csr_matrix(y[:, None])),
     "sparse tensor": refused(TypeError, "y must be a dense tensor", TENSOR.to_sparse),

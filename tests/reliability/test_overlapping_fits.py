@@ -128,6 +128,20 @@ def test_numpy_has_one_thread_while_any_fit_goes_on_and_all_of_them_afterwards()
     assert found["afterwards"] == found["before"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="systems of others crash in such children")
+def test_a_child_that_is_forked_beside_a_training_has_nothing_of_it():
+    found = json.loads(printed_by("forked", OPENBLAS_NUM_THREADS=2, MKL_NUM_THREADS=2))
+    assert found["inside"] != found["before"]
+    assert found["in the child"] == [found["before"], found["inside"], found["before"]]
+    assert found["its exit code"] == 0
+    assert found["afterwards"] == found["before"]
+
+
+@pytest.mark.parametrize("threads", ["torch's", "python's"])
+def test_a_fit_goes_on_when_the_main_thread_has_ended(threads):
+    assert printed_by("outlives", threads) == "learned\n"
+
+
 @pytest.mark.parametrize("name", ["augmented", pytest.param("identity", marks=pytest.mark.soak)])
 def test_search_in_threads_is_that_of_one(name, tried):
     build, samples, labels = MODELS[name]

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from skddl.training import interrupts
+from skddl._interrupts import interrupts
 
 
 def ctrl_c():
