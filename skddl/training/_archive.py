@@ -67,8 +67,8 @@ def write_archive(
             os.fsync(file.fileno())  # else a power failure might leave an empty file in its place
         os.replace(partial, path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # not that of the partial one
-        raise
+        # By its own name, not that of the partial file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):  # which would hide the one that is why it cannot be written
             partial.unlink(missing_ok=True)
