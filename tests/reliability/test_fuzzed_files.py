@@ -1,6 +1,9 @@
 """Models and checkpoints that are cut, flipped, or spoiled on purpose: an error, or all is well."""
 
 import re
+import resource
+import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +22,31 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]
+
+
+# Of a case, and of all of a test, however absurd the numbers in a file of a few kilobytes.
+MOST_SECONDS, MOST_MEGABYTES = 60, 300
+
+
+@pytest.fixture(autouse=True)
+def memory_is_bounded():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024 * MOST_MEGABYTES
+
+
+@contextmanager
+def bounded_time():
+    def fail(*_):
+        raise AssertionError(f"it takes more than {MOST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(MOST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def assert_answers(model):
@@ -109,10 +137,10 @@ def each_of(files):
 def test_file_cut_at_any_byte_is_refused(file, tried):
     refused = rf"{file.path.name}' is not a {file.kind} of skddl, or is truncated.*{file.advice}"
     for size in cut(file.path):
-        with pytest.raises(ValueError, match=refused):
+        with bounded_time(), pytest.raises(ValueError, match=refused):
             file.read()
         if size % 500 == 0:  # a fit takes longer
-            with pytest.raises(ValueError, match=refused):
+            with bounded_time(), pytest.raises(ValueError, match=refused):
                 file.use()
         tried(f"{file.plural} cut")
 
@@ -121,7 +149,7 @@ def test_file_cut_at_any_byte_is_refused(file, tried):
 @pytest.mark.parametrize("n_bits", [200, pytest.param(None, marks=SOAK)], ids=["some", "all"])
 def test_any_bit_that_changed_is_found(file, n_bits, tried):
     for _ in flip(file.path, n_bits):
-        with pytest.raises(ValueError, match=rf"{file.path.name}'.*{file.advice}"):
+        with bounded_time(), pytest.raises(ValueError, match=rf"{file.path.name}'.*{file.advice}"):
             file.read()
         tried(f"bits of {file.plural} flipped")
 
@@ -132,7 +160,8 @@ def test_file_with_a_value_of_any_kind_is_refused_or_does_no_harm(file, number, 
     tensors, content = read_archive(file.path, file.kind)
     for what, *spoiled in spoiled_files(tensors, content, file.n_spoiled[number]):
         write_spoiled(file.path, file.kind, *spoiled)
-        tried(f"spoiled {file.plural} {file.outcome(what)}")
+        with bounded_time():
+            tried(f"spoiled {file.plural} {file.outcome(what)}")
     names = {entry.name for entry in file.path.parent.iterdir()}
     assert names <= {file.path.name, f"{file.path.name}.features"}
 
@@ -148,4 +177,5 @@ def test_model_with_several_such_values_is_refused_or_sound(file, n_cases, tried
         # Of each part of the file, that of another spoiled file.
         content = {key: rng.choice(parts).get(key) for key in first}
         write_spoiled(file.path, "model", tensors, content)
-        tried(f"spoiled model files {file.outcome('content')}")
+        with bounded_time():
+            tried(f"spoiled model files {file.outcome('content')}")

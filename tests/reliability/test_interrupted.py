@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from skddl import (
     DeTraMeClassifier,
     OnlineDictionaryLearning,
     TaskDrivenDictionaryClassifier,
+    _base,
+    _blas,
 )
 from skddl.sparse_coding import sparse_encode
 from skddl.training import Checkpoint, _checkpoint
@@ -131,9 +134,18 @@ def interrupt(learn, *lines):
             raised = True
     for warning in caught:
         assert "interrupted after" in str(warning.message)
+    assert_process_is_as_it_was()
+    return raised, bool(caught), seen.n_lines
+
+
+def assert_process_is_as_it_was():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert torch.is_grad_enabled()
-    return raised, bool(caught), seen.n_lines
+    assert not _blas._of_process._inside
+    with ThreadPoolExecutor(1) as another_thread:  # this one may take it twice
+        lock = _base._global_rng_lock
+        assert another_thread.submit(lambda: lock.acquire(blocking=False)).result()
+        another_thread.submit(lock.release).result()
 
 
 def identities(model):
