@@ -143,6 +143,8 @@ class DictionaryUpdates:
         at_a_time = n_iter if len(X) <= in_memory else in_memory // size
         means = None
         for first in range(0, n_iter, at_a_time):
+            with interrupts.allowed():
+                pass  # between two calls of SPAMS, which know of no Ctrl-C
             # SPAMS visits the samples in one order, over and over.
             rows = rng.permutation(len(X))
             if len(X) > in_memory:
