@@ -44,8 +44,9 @@ test: lint typecheck  ## lint, types, doctests and the tests that are not slow
 test-slow: $(VENV)/.installed  ## the slow tests alone
 	$(PYTEST) -m slow
 
+# Some take longer than after which others print where they are.
 soak: $(VENV)/.installed  ## the long tests of reliability alone
-	$(PYTEST) -m soak
+	$(PYTEST) -m soak -o faulthandler_timeout=3600
 
 # to_onnx needs a newer torch than the rest. scikit-learn 1.6 reads the names of columns of polars in
 # a way that polars 1.40 deprecates.
