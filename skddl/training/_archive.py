@@ -68,7 +68,7 @@ def write_archive(
         os.replace(partial, path)
     except OSError as error:
         # By its own name, not that of the partial file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with suppress(OSError):  # which would hide the one that is why it cannot be written
             partial.unlink(missing_ok=True)
