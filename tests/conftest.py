@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share, and the cases that were tried."""
+"""Fixtures that several test modules share, and what they have tried and measured."""
 
 import signal
 import sys
@@ -72,13 +72,27 @@ def tried(record_property):
     return take_note
 
 
+@pytest.fixture
+def measured(record_property):
+    """Take note of a line to be printed at the end, if the test has passed."""
+
+    def take_note(line):
+        record_property("measured", line)
+
+    return take_note
+
+
 def pytest_terminal_summary(terminalreporter):
-    tried = Counter()
+    tried, measured = Counter(), []
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "tried":
                 tried[value[0]] += value[1]
+            elif name == "measured":
+                measured.append(value)
     if tried:
         terminalreporter.section("cases tried")
     for what, n_cases in sorted(tried.items()):
         terminalreporter.line(f"{n_cases:9,}  {what}")
+    for line in measured:
+        terminalreporter.line(line)

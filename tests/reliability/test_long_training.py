@@ -20,12 +20,13 @@ CASES = [
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to measure memory")
 @pytest.mark.parametrize(("name", "n_steps"), CASES)
-def test_memory_stays_flat_and_all_is_finite(name, n_steps, tried, capsys):
+def test_memory_stays_flat_and_all_is_finite(name, n_steps, tried, measured):
     found = json.loads(printed_by("long_training", name, n_steps))
     assert found["steps"] >= n_steps
     first, last = max(found["MB"][: -(-len(found["MB"]) // 10)]), max(found["MB"])
-    with capsys.disabled():
-        print(f"\n{name}: {n_steps:,} steps in {found['seconds']:.0f} s, {first:.1f} MB", end="")
-        print(f" after a tenth of them, {last:.1f} MB at most")
+    measured(
+        f"{name}: {n_steps:,} steps in {found['seconds']:.0f} s, {first:.1f} MB after a tenth of "
+        f"them, {last:.1f} MB at most"
+    )
     assert last <= (1 + GROWTH) * first
     tried("steps watched in long trainings", found["steps"])

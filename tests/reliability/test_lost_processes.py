@@ -62,15 +62,16 @@ def is_alive(pid):
 @pytest.mark.parametrize(
     ("end", "n_jobs_later"), [(kill_itself, 1), pytest.param(exit_at_once, 2, marks=soak)]
 )
-def test_worker_of_a_search_that_dies_is_an_error(end, n_jobs_later, tmp_path, tried):
+def test_worker_of_a_search_that_dies_is_an_error(end, n_jobs_later, tmp_path, tried, measured):
     features = Deadly(end, tmp_path)
     model = TaskDrivenDictionaryClassifier(**TDDL, features=features)
     search = GridSearchCV(model, {"nu1": [1e-3, 1.0]}, cv=2, n_jobs=2)
     with pytest.raises(TerminatedWorkerError):
         search.fit(X, y)
     deaths = {int(path.name): path.stat().st_mtime for path in tmp_path.iterdir()}
-    assert time.time() - min(deaths.values()) < BOUND
-    print(f"seconds until the error: {time.time() - min(deaths.values()):.2f}")
+    seconds = time.time() - min(deaths.values())
+    assert seconds < BOUND
+    measured(f"worker of a search, {end.__name__}: an error after {seconds:.2f} s")
     assert not any(is_alive(pid) for pid in deaths)
     search.set_params(estimator__features="linear", n_jobs=n_jobs_later).fit(X, y)
     assert search.best_score_ > 0.8
@@ -130,7 +131,9 @@ def wait_for(*paths):
         pytest.param(signal.SIGSTOP, "start", 1, marks=soak),
     ],
 )
-def test_rank_that_is_lost_is_an_error_in_the_other(number, moment, lost, tmp_path, tried):
+def test_rank_that_is_lost_is_an_error_in_the_other(
+    number, moment, lost, tmp_path, tried, measured
+):
     processes = [fits.start(fit_together, tmp_path, rank) for rank in (0, 1)]
     try:
         wait_for(tmp_path / f"{moment} 0", tmp_path / f"{moment} 1")
@@ -138,10 +141,10 @@ def test_rank_that_is_lost_is_an_error_in_the_other(number, moment, lost, tmp_pa
         os.kill(processes[lost].pid, number)
         begin = time.monotonic()
         wait_for(tmp_path / f"error {1 - lost}")
-        print(f"seconds until the error: {time.monotonic() - begin:.2f}")
+        seconds = time.monotonic() - begin
+        measured(f"rank {lost}, {number.name} in {moment}: an error after {seconds:.2f} s")
         processes[1 - lost].join(BOUND)
         assert processes[1 - lost].exitcode == 0
-        print(f"seconds until the end: {time.monotonic() - begin:.2f}")
     finally:
         for process in processes:
             process.kill()
@@ -152,7 +155,7 @@ def test_rank_that_is_lost_is_an_error_in_the_other(number, moment, lost, tmp_pa
 @needs_gloo
 @soak
 @pytest.mark.parametrize("lost", [0, 1])
-def test_rank_that_is_killed_under_torchrun_ends_the_other(lost, tmp_path, tried):
+def test_rank_that_is_killed_under_torchrun_ends_the_other(lost, tmp_path, tried, measured):
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
         *("-m", "tests.reliability.test_lost_processes", str(tmp_path)),
@@ -164,7 +167,8 @@ def test_rank_that_is_killed_under_torchrun_ends_the_other(lost, tmp_path, tried
             os.kill(pids[lost], signal.SIGKILL)
             begin = time.monotonic()
             assert torchrun.wait(BOUND) == 1
-            print(f"seconds until the end: {time.monotonic() - begin:.2f}")
+            seconds = time.monotonic() - begin
+            measured(f"rank {lost} under torchrun, SIGKILL: the end after {seconds:.2f} s")
             assert not any(is_alive(pid) for pid in pids)
         finally:
             torchrun.terminate()
