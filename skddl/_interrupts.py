@@ -12,11 +12,13 @@ projection, would leave half a step; one while an earlier one is dealt with, hal
 
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import sklearn
 import torch
 
 
@@ -40,10 +42,16 @@ class Interrupts:
                 yield
             return
         self._handler, self._may_raise, self._is_waiting = handler, False, False
-        records_gradients = torch.is_grad_enabled()
+        records_gradients, config = torch.is_grad_enabled(), sklearn.get_config()
         signal.signal(signal.SIGINT, self._receive)
         try:
             yield
+        except KeyboardInterrupt as error:
+            # A context of scikit-learn that it left open would be closed with the traceback, which
+            # someone may keep, and put back a configuration of the midst of a fit, for good.
+            traceback.clear_frames(error.__traceback__)
+            sklearn.set_config(**config)
+            raise
         finally:
             # torch.no_grad leaves its mode behind if it is interrupted on its way in or out.
             torch.set_grad_enabled(records_gradients)

@@ -2,9 +2,11 @@
 
 import signal
 import threading
+from contextlib import suppress
 
 import pytest
 import torch
+from sklearn import config_context, get_config, set_config
 
 from skddl._interrupts import interrupts
 
@@ -114,6 +116,20 @@ def test_gradients_are_recorded_as_before_where_it_comes_while_no_grad_begins():
     records_gradients = torch.is_grad_enabled()
     torch.set_grad_enabled(True)
     assert records_gradients
+
+
+def test_configuration_of_scikit_learn_is_as_before_also_where_a_context_was_left_open():
+    def fit_inside():
+        context = config_context(skip_parameter_validation=True)
+        context.__enter__()
+        ctrl_c()
+
+    with suppress(KeyboardInterrupt), interrupts.guarded(), interrupts.allowed():
+        with config_context(skip_parameter_validation=True):
+            fit_inside()
+    is_skipped = get_config()["skip_parameter_validation"]
+    set_config(skip_parameter_validation=False)
+    assert not is_skipped
 
 
 def test_threads_do_not_change_when_the_main_thread_may_be_interrupted():

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn import get_config
 from sklearn.base import clone
 
 import skddl
@@ -141,6 +142,7 @@ def interrupt(learn, *lines):
 def assert_process_is_as_it_was():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert torch.is_grad_enabled()
+    assert not get_config()["skip_parameter_validation"]
     assert not _blas._of_process._inside
     with ThreadPoolExecutor(1) as another_thread:  # this one may take it twice
         lock = _base._global_rng_lock
