@@ -102,7 +102,7 @@ def test_inputs_of_a_wrong_length_are_refused(code, shape):
         code(torch.zeros(shape))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_what_torch_jit_cannot_trace_is_refused(code, x):
     """Compiled loops took sizes from it that were none, and ended the process."""
     with pytest.raises(RuntimeError, match=r"SparseCode cannot be traced by torch\.jit"):
