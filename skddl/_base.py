@@ -28,11 +28,7 @@ from ._process_settings import ProcessSetting
 from ._saving import SavableEstimator
 from .nn.sparse_code import SparseCode
 from .sparse_coding._csr import CsrRows
-from .training import (
-    DivergenceError,
-    identify,
-    own_gpu,
-)
+from .training import DivergenceError, identify, own_gpu
 
 # Values passed through a network at a time when nothing is learned, and at most how many samples.
 # The maps of a network for images are many times as large; a GPU wants more at a time.

@@ -7,7 +7,7 @@ projection, would leave half a step; one while an earlier one is dealt with, hal
   at the end;
 - `allowed`, around what takes long and may be left undone;
 - `held`, inside of that, around what must not;
-- `hold`, which ends `allowed`: from there on there is a model to keep.
+- `wait_from_here`, which ends `allowed`, where there begins to be a model to keep.
 """
 
 import signal
@@ -68,7 +68,7 @@ class Interrupts:
         """Inside, it waits, and is raised at the end if it was allowed before."""
         return _Region(self, False)
 
-    def hold(self) -> None:
+    def wait_from_here(self) -> None:
         """Let it wait, until it is `allowed` anew, or until the end of the fit."""
         if _in_main_thread():
             self._may_raise = False

@@ -46,9 +46,9 @@ class ProcessSetting(ABC):
     def _forget_others(self) -> None:
         """In a child that was forked there is no thread but the one that did so."""
         self._lock.release()
-        others = {*self._inside} - {threading.get_ident()}
-        self._inside = [thread for thread in self._inside if thread not in others]
-        if others and not self._inside:
+        was_inside, this = bool(self._inside), threading.get_ident()
+        self._inside = [thread for thread in self._inside if thread == this]
+        if was_inside and not self._inside:
             self._put_back()
 
     @abstractmethod

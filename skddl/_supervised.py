@@ -347,7 +347,7 @@ class SupervisedEstimator(TorchEstimator):
         # After a pass alone, the model before it is kept: a loop over chunks is to end.
         interruptible = whole_fit and not inside
         if interruptible:
-            interrupts.hold()  # from here on there is a model to keep
+            interrupts.wait_from_here()  # after the first step there is a model to keep
         network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():

@@ -20,9 +20,7 @@ from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
-from .training import (
-    make_optimizer,
-)
+from .training import make_optimizer
 
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26

@@ -20,9 +20,7 @@ from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_n
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .training import (
-    make_optimizer,
-)
+from .training import make_optimizer
 
 
 class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):

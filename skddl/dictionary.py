@@ -32,10 +32,7 @@ from ._first_atoms import auto_lambda1, draw_atoms, require_unit_ball, warn_of_z
 from ._interrupts import interrupts
 from ._saving import SavableEstimator
 from .sparse_coding._solvers import SOLVERS
-from .training import (
-    CheckpointFile,
-    identify,
-)
+from .training import CheckpointFile, identify
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
@@ -230,7 +227,7 @@ class OnlineDictionaryLearning(
                 with interrupts.allowed():
                     return callbacks.end_epoch()
 
-            interrupts.hold()  # from the first mini-batch on there is a dictionary to keep
+            interrupts.wait_from_here()  # after the first mini-batch there is one to keep
             try:
                 with progress:
                     self._learn(samples, drawn, rng, after_batch)

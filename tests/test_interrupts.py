@@ -36,7 +36,7 @@ def test_what_has_waited_is_raised_at_the_end():
     seen = []
     with pytest.raises(KeyboardInterrupt):
         with interrupts.guarded(), interrupts.allowed():
-            interrupts.hold()
+            interrupts.wait_from_here()
             ctrl_c()
             seen.append("waited")
         seen.append("not reached")
@@ -135,7 +135,7 @@ def test_configuration_of_scikit_learn_is_as_before_also_where_a_context_was_lef
 def test_threads_do_not_change_when_the_main_thread_may_be_interrupted():
     def fit():
         with interrupts.guarded(), interrupts.allowed():
-            interrupts.hold()
+            interrupts.wait_from_here()
 
     with pytest.raises(KeyboardInterrupt), interrupts.guarded(), interrupts.allowed():
         thread = threading.Thread(target=fit)
