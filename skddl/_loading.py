@@ -3,11 +3,11 @@
 import os
 from typing import Any
 
+from ._online_dictionary import OnlineDictionaryLearning
 from ._saving import load_model
 from .convnet import ConvNetClassifier
 from .deep_dictionary import DeepDictionaryClassifier
 from .detrame import DeTraMeClassifier
-from .dictionary import OnlineDictionaryLearning
 from .preprocessing import SampleNormalizer
 from .task_driven import TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
 

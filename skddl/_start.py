@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ._base import Samples, apply_in_batches, dtype_name, range_error
 from ._first_atoms import draw_atoms, warn_of_zero_codes
 from ._first_output import fit_output_
+from ._online_dictionary import OnlineDictionaryLearning
 from ._standardization import LARGEST_LOSS, ULPS
 from ._training_data import LABELLED, UNLABELLED, Targets
-from .dictionary import OnlineDictionaryLearning
 from .nn._losses import Loss
 from .sparse_coding._problem import ElasticNetProblem
 

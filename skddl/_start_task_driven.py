@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from ._base import Samples
+from ._class_dictionary import atoms_per_class, class_dictionary
 from ._first_atoms import auto_lambda1, warn_of_scale, warn_of_zero_codes
 from ._start import draw_rows, first_dictionary, first_inputs, fit_first_output_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
-from .dictionary import atoms_per_class, class_dictionary
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
 from .nn._inputs import Rescale
 from .nn._losses import Loss
