@@ -77,6 +77,7 @@ class Job:
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = str(dtype).removeprefix("torch.")
         self.record = np.zeros(1, RECORD)
+        self.held: dict[str, Tensor] = {}  # arrays of which the record has but the addresses
 
     @classmethod
     def of_atoms(cls, dictionary: Tensor) -> "Job":
@@ -100,13 +101,15 @@ class Job:
     def copy(self) -> "Job":
         """One with the same arguments, to be set and run independently of this one."""
         job = copy.copy(self)
-        job.record = self.record.copy()
+        job.record, job.held = self.record.copy(), self.held.copy()
         return job
 
     def set(self, **arguments: Tensor | float) -> None:
-        """Set arguments; arrays must live as long as loops use them."""
+        """Set arguments; arrays are held, to live as long as loops may use them."""
         for name, value in arguments.items():
-            self.record[name] = value.data_ptr() if isinstance(value, Tensor) else value
+            if isinstance(value, Tensor):
+                self.held[name], value = value, value.data_ptr()
+            self.record[name] = value
 
     def form_gram(self, gram: Tensor) -> None:
         """Fill in the Gram matrix of the atoms, for the loops to use."""
