@@ -18,13 +18,15 @@ pytest_in = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n $(PYTEST_WORKERS) --d
 PYTEST := $(call pytest_in,$(VENV))
 QUICK := -m "not slow and not soak"
 
-.PHONY: help demo test test-slow soak test-lowest test-latest test-without lint typecheck docs notebooks bench clean
+.PHONY: help demo test test-slow soak test-lowest test-latest test-without sanitize wheel lint typecheck docs notebooks bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+CORE := $(wildcard skddl/sparse_coding/core/*)
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(CORE)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skddl needs Python 3.11 or newer, got " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e '.[dev,plot]'
@@ -69,14 +71,34 @@ test-latest: $(VENV)/.installed  ## the same on the newest versions of all packa
 	$(call pytest_in,.venv-latest) $(QUICK)
 
 # The tests of reliability take containers of pandas and polars, and name their solvers.
-test-without: .venv-without/.installed  ## the same without numba, SPAMS and what only extras bring
+test-without: .venv-without/.installed  ## the same without the compiled core, SPAMS and what only extras bring
 	$(call pytest_in,.venv-without) $(QUICK) --ignore=tests/reliability
 
+# As where there is no compiler.
 .venv-without/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
-	$(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis
-	$(@D)/bin/python -m pip uninstall --quiet --yes numba llvmlite spams-bin
+	CXX=/none $(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis
+	$(@D)/bin/python -m pip uninstall --quiet --yes spams-bin
 	@touch $@
+
+# torch and SPAMS leak as they end, and Python is not built to see what others overrun.
+sanitize: .venv-sanitize/.installed  ## the tests of sparse coding, the core with sanitizers of memory and undefined behaviour
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 $(call pytest_in,.venv-sanitize) $(QUICK) tests/sparse_coding
+
+.venv-sanitize/.installed: $(CORE) pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis -C cmake.define.SKDDL_SANITIZE=ON
+	@touch $@
+
+# Of this machine; .github/workflows/wheels.yml builds those that others can use.
+wheel: $(VENV)/.installed-wheel  ## a wheel, in dist/, that runs without a compiler
+	rm -rf dist
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip wheel \
+		--disable-pip-version-check --quiet --no-deps --wheel-dir dist/built .
+	$(RUN) -m auditwheel repair --wheel-dir dist dist/built/*.whl
+	rm -r dist/built
+	$(RUN) -m auditwheel show dist/*.whl
 
 lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the results are
 	$(RUN) -m ruff check .

@@ -67,7 +67,7 @@ def make_step(network, x, target, supports=None):
         if supports is None:
             scores = network(x)
         else:
-            start.write(supports)
+            copy_supports(supports, start)
             scores = network.classifier(network.encode(x, start))
         loss = nn.functional.cross_entropy(scores, target)
         optimizer.zero_grad()
@@ -76,6 +76,12 @@ def make_step(network, x, target, supports=None):
         project_(network)
 
     return step
+
+
+def copy_supports(source, target):
+    """Copy supports into the memory of others of the same size."""
+    target.atoms.copy_(source.atoms)
+    target.sizes.copy_(source.sizes)
 
 
 def time_step(network, older, x, target, device, repeats):
@@ -101,7 +107,7 @@ def time_step(network, older, x, target, device, repeats):
 
     def coding_from_supports():
         # With what the gradient needs.
-        start.write(supports)
+        copy_supports(supports, start)
         fixed(inputs, start)
 
     def implicit_gradient():

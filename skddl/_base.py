@@ -166,7 +166,7 @@ class TorchEstimator(CallbackSupportMixin, SavableEstimator):
             module = deepcopy(self.module_).to(device=device, dtype=dtype).eval()
             for part in module.modules():
                 if isinstance(part, SparseCode):
-                    part.fix_()
+                    part.fix_(len(X))
             samples = Samples(X, device, dtype, self._divisor)
             rows = np.arange(len(samples))
             outputs = _finite(outputs_in_batches(lambda x: function(module, x), samples, rows))

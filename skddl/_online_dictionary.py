@@ -382,7 +382,8 @@ class OnlineDictionaryLearning(
         if self._is_of_spams():
             raise ValueError(
                 "checkpoint needs a solver of our own, since SPAMS learns in one call: pass "
-                f"solver='fista', or install numba; got solver={self.solver!r}."
+                "solver='fista', or install skddl where there is a C++ compiler; got "
+                f"solver={self.solver!r}."
             )
         parameters = self.get_params(deep=False)
         for name in ("checkpoint", "sparse_output", "verbose"):  # which do not change the result

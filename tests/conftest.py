@@ -1,7 +1,6 @@
 """Fixtures that several test modules share, and what they have tried and measured."""
 
 import signal
-import sys
 from collections import Counter
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 
 from skddl.datasets import load_mnist
 from skddl.datasets._files import resolve_data_home
-from skddl.sparse_coding._optional import can_import
+from skddl.sparse_coding import _core
 from skddl.sparse_coding._solvers import SOLVERS
 
 from .data import SOLVERS_HERE
@@ -51,12 +50,9 @@ def solver(request):
 
 
 @pytest.fixture
-def without_numba(monkeypatch):
-    """As if numba were not installed."""
-    monkeypatch.setitem(sys.modules, "numba", None)
-    can_import.cache_clear()
-    yield
-    can_import.cache_clear()
+def without_core(monkeypatch):
+    """As if there had been no compiler when the package was installed."""
+    monkeypatch.setattr(_core, "core", None)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from skddl.sparse_coding._gram import gram_matrix
+from skddl.sparse_coding._gram import useful_gram
 from skddl.sparse_coding._implicit import ImplicitCode
 from skddl.sparse_coding._precision import full_precision
 from skddl.sparse_coding._problem import ElasticNetProblem
@@ -130,10 +130,10 @@ class SparseCode(nn.Module):
         return codes.reshape(*x.shape[:-1], n_components)
 
     @torch.no_grad()
-    def fix_(self) -> None:
-        """Keep the Gram matrix of the dictionary, which must not change nor be moved any more."""
+    def fix_(self, n_inputs: int) -> None:
+        """Be ready for so many inputs: the dictionary must not change nor be moved any more."""
         with full_precision(self.dictionary.device):
-            self._gram = gram_matrix(self.dictionary.detach())
+            self._gram = useful_gram(self.dictionary.detach(), n_inputs)
 
     def _known_gram(self, dictionary: Tensor) -> Tensor | None:
         # The inputs, or the module, may have another type by now, or be elsewhere.

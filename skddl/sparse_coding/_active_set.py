@@ -1,44 +1,42 @@
 """Exact codes by an active-set method, compiled."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from . import _active_set_triton
+from . import _active_set_triton, _core
+from ._core import as_array
 from ._gradient import gradient_of_beta, solve_on_supports
 from ._gram import gram_matrix
-from ._job import Job, plain, scratch
-from ._optional import can_import
 from ._polish import polish
 from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
-from ._solution import Solution, Supports
+from ._solution import Gradient, Solution, Supports
+from ._threads import count_threads, team
 
-# Atoms of a code that are kept for its derivative, and numbers per sample, in the mean of a few
-# samples, for their factor: room, of which only what is used is ever touched. Where there is too
-# little, nothing is kept.
-_WIDTH, _ROOM = 128, 64 * 65 // 2
 # What it takes, about, to find a support of some 20 atoms, in multiply-adds.
 _WORK_OF_A_SUPPORT = 20_000
+# And the gradient, per feature of a sample: some 20 atoms, of which each enters it three times.
+_WORK_PER_FEATURE = 60
 
 
 class ActiveSetSolver:
     """Feature-sign search (Lee et al., NIPS 2006), several atoms at a time, compiled.
 
-    On the CPU, numba's loops share the samples among torch's threads. Each round solves the problem
-    exactly for the present support and signs, by Cholesky factors that are updated; entries whose
-    sign turned leave, and the atoms that violate optimality most enter. Once the objective does not
-    decrease, atoms enter and leave one by one, which always ends. With CUDA, Triton's kernels do
-    much the same, a sample to a program: see :mod:`._active_set_triton`.
+    On the CPU, loops in C++ share the samples among threads: see ``core/active_set.hpp``. With
+    CUDA, Triton's kernels do much the same, a sample to a program: see :mod:`._active_set_triton`.
     """
 
     name = "active-set"
 
     @staticmethod
     def is_available(device: torch.device) -> bool:
-        """Where there is numba, for the CPU, or Triton, for CUDA."""
+        """Where the core was compiled, for the CPU, or there is Triton, for CUDA."""
         if device.type == "cuda":
             return _active_set_triton.is_available(device)
-        return device.type == "cpu" and can_import("numba")
+        return device.type == "cpu" and _core.core is not None
 
     def solve(
         self,
@@ -65,10 +63,28 @@ class ActiveSetSolver:
                     X, dictionary, codes, factors.solve(grad_codes), needs_dictionary
                 ),
             )
-        work = _Work(problem, plain(X), plain(dictionary))
-        residual, codes = work.encode(gram, init, max_iter, differentiable), work.codes
+        codes = X.new_empty((len(X), len(dictionary)))
+        bounds = np.empty(len(X))
+        derivative = _core.core.encode(
+            team(),
+            count_threads(len(X) * (dictionary.numel() + _WORK_OF_A_SUPPORT)),
+            as_array(X),
+            as_array(dictionary),
+            None if gram is None else as_array(gram),
+            as_array(init) if isinstance(init, Tensor) else None,
+            init.arrays() if isinstance(init, Supports) else None,
+            codes.numpy(),
+            bounds,
+            lambda1=problem.lambda1,
+            lambda2=problem.lambda2,
+            positive=problem.positive,
+            max_rounds=10 * len(dictionary) if max_iter is None else max_iter,
+            differentiable=differentiable,
+        )
+        residual = torch.from_numpy(bounds)
         tol = ACCEPTED_RESIDUAL[X.dtype] if tol is None else tol
-        if len(poor := (~(residual <= tol)).nonzero()[:, 0]):
+        if not (bounds <= tol).all():
+            poor = ~(residual <= tol)
             failed = ~residual.isfinite()
             # They may be better than their bound.
             x, atoms = X[poor].double(), dictionary.double()
@@ -80,8 +96,10 @@ class ActiveSetSolver:
                 codes[again], residual[again] = self._solve_again(
                     problem, X[again], dictionary, codes[again], tol, max_iter
                 )
-                work.forget(again)
-        return Solution(codes, residual, work.gradient if differentiable else None)
+                if differentiable:
+                    derivative.forget(again.tolist())
+        gradient = _gradient(problem, X, dictionary, codes, derivative) if differentiable else None
+        return Solution(codes, residual, gradient)
 
     def _solve_again(
         self,
@@ -112,95 +130,30 @@ class ActiveSetSolver:
         return codes, residual
 
 
-class _Work:
-    """Arrays of a call, and the compiled loops over them."""
+def _gradient(
+    problem: ElasticNetProblem, X: Tensor, dictionary: Tensor, codes: Tensor, derivative: Any
+) -> Gradient:
+    """Algorithm 1 and Eq. (12) of paper 1, with the factors that the codes ended with."""
 
-    def __init__(self, problem: ElasticNetProblem, X: Tensor, dictionary: Tensor) -> None:
-        self.problem, self.X, self.dictionary = problem, X, dictionary
-        self.codes = X.new_zeros((len(X), len(dictionary)))
-        self.job = Job.of_atoms(dictionary)
-        self.job.set(
-            n_samples=len(X),
-            lambda1=problem.lambda1,
-            lambda2=problem.lambda2,
-            positive=problem.positive,
-            X=X,
-            codes=self.codes,
+    def gradient(grad_codes: Tensor, needs_dictionary: bool) -> tuple[Tensor, Tensor | None]:
+        grad_X = X.new_empty(X.shape)
+        grad_dictionary = dictionary.new_empty(dictionary.shape) if needs_dictionary else None
+        derivative.gradient(
+            team(),
+            count_threads(X.numel() * _WORK_PER_FEATURE),
+            as_array(grad_codes),
+            grad_X.numpy(),
+            None if grad_dictionary is None else grad_dictionary.numpy(),
         )
-
-    def encode(
-        self,
-        gram: Tensor | None,
-        init: Tensor | Supports | None,
-        max_iter: int | None,
-        differentiable: bool,
-    ) -> Tensor:
-        """Fill in the codes; bounds on their KKT residuals."""
-        n_samples, n_components = self.codes.shape
-        width = min(n_components, _WIDTH) if differentiable else 0
-        if isinstance(init, Supports):
-            self.supports = init.read(width)
-            if (n_rows := len(self.supports.atoms)) != n_samples:
-                raise ValueError(f"Got supports of {n_rows} samples, but {n_samples} samples.")
-        else:
-            self.supports = Supports.empty(n_samples, width)
-        if isinstance(init, Tensor):
-            init = plain(init)
-            self.job.set(init=init)
-        if gram is None:
-            gram = scratch("gram", (n_components, n_components), self.dictionary)
-            self.job.form_gram(gram)
-        if differentiable:
-            room = min(_ROOM, width * (width + 1) // 2)
-            self.factors = torch.empty(n_samples * room, dtype=torch.float64)
-            self.offsets = torch.empty(n_samples, dtype=torch.int64)
-            self.remainders = torch.empty_like(self.X)
-            self.job.set(
-                factors=self.factors, offsets=self.offsets, remainders=self.remainders, room=room
+        if len(rows := torch.tensor(derivative.missing, dtype=torch.int64)):
+            beta = solve_on_supports(
+                problem, gram_matrix(dictionary), codes[rows], grad_codes[rows]
             )
-        residual = torch.empty(n_samples, dtype=torch.float64)
-        self.job.set(
-            supports=self.supports.atoms,
-            sizes=self.supports.sizes,
-            width=self.supports.atoms.shape[1],
-            warm=isinstance(init, Supports),
-            residuals=residual,
-            gram=gram,
-            atom_norm=float(gram.diagonal().max()) ** 0.5,
-            max_rounds=10 * n_components if max_iter is None else max_iter,
-        )
-        work = n_samples * (self.dictionary.numel() + _WORK_OF_A_SUPPORT)
-        self.job.run("encode", work=work)
-        if isinstance(init, Supports):
-            init.write(self.supports)
-        return residual
-
-    def forget(self, rows: Tensor) -> None:
-        """Take note that codes were changed: their factors are of no use."""
-        if self.job.record["room"]:
-            self.offsets[rows] = -1
-
-    def gradient(self, grad_codes: Tensor, needs_dictionary: bool) -> tuple[Tensor, Tensor | None]:
-        """Algorithm 1 and Eq. (12) of paper 1, with the factors that the codes ended with."""
-        grad_codes = plain(grad_codes)
-        beta = self.X.new_empty((len(self.X), self.supports.atoms.shape[1]))
-        grad_X = torch.empty_like(self.X)
-        job = self.job.copy()  # other threads may want another gradient of these codes
-        job.set(grad_codes=grad_codes, beta=beta, grad_X=grad_X)
-        work = self.X.numel() * _WIDTH // 2  # half of the atoms that there is room for
-        job.run("differentiate", work=work)
-        grad_dictionary = None
-        if needs_dictionary:
-            grad_dictionary = torch.empty_like(self.dictionary)
-            job.set(grad_dictionary=grad_dictionary)
-            job.run("accumulate", work=work)
-        if len(rows := (self.offsets < 0).nonzero()[:, 0]):
-            codes, X = self.codes[rows], self.X[rows]
-            gram = gram_matrix(self.dictionary)
-            some_beta = solve_on_supports(self.problem, gram, codes, grad_codes[rows])
             grad_X[rows], more = gradient_of_beta(
-                X, self.dictionary, codes, some_beta, needs_dictionary
+                X[rows], dictionary, codes[rows], beta, needs_dictionary
             )
             if grad_dictionary is not None and more is not None:
                 grad_dictionary += more
         return grad_X, grad_dictionary
+
+    return gradient

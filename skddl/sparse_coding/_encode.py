@@ -13,7 +13,7 @@ from torch import Tensor
 from .._arrays import check_numbers, refuse_other_layouts
 from ._csr import CsrRows
 from ._finite import all_finite
-from ._gram import gram_matrix
+from ._gram import useful_gram
 from ._precision import full_precision
 from ._problem import ElasticNetProblem, to_float
 from ._solvers import solve
@@ -60,7 +60,7 @@ def sparse_encode(
     positive : bool, default=False
         Whether to constrain the codes to be non-negative.
     solver : {"auto", "active-set", "spams", "fista"}, default="auto"
-        "active-set": feature-sign search, compiled (by numba for a CPU, by Triton for CUDA).
+        "active-set": feature-sign search, compiled (in C++ for a CPU, by Triton for CUDA).
         "spams": LARS, on the CPU. "fista": accelerated proximal gradient followed by an active-set
         method, in torch, on a CPU or with CUDA. "auto" takes the first that works here.
     init : ndarray or Tensor of shape (n_samples, n_components), default=None
@@ -107,8 +107,9 @@ def sparse_encode(
     :class:`sklearn.linear_model.ElasticNet` without intercept, fitted to ``(dictionary.T, x)`` with
     ``alpha=(lambda1 + lambda2) / n_features`` and ``l1_ratio=lambda1 / (lambda1 + lambda2)``.
 
-    On a CPU, with numba, the code of a sample has the same bits in any batch and on any number of
-    threads; where it is unique, by every solver.
+    On a CPU, with the compiled core, a code has the same bits on any number of threads. Where it
+    is unique it is the same in any batch, from any start and by every solver, to 1e-6 (float32) or
+    1e-12 (float64) of its largest entry.
 
     Rounding the entries of a float32 code moves the correlations by up to ``6e-8 ||a||_1`` (unit
     atoms). Where `lambda1` is below ``6e-4 ||a||_1`` that can exceed a residual of 1e-4; it does
@@ -135,7 +136,7 @@ def sparse_encode(
     gram = None
     if len(samples) > size:  # once, not in each part
         with full_precision(atoms.device):
-            gram = gram_matrix(atoms)
+            gram = useful_gram(atoms, len(samples))
     # Of no samples, too, there is a part.
     parts = [slice(first, first + size) for first in range(0, max(1, len(samples)), size)]
     rows = CsrRows()
@@ -231,7 +232,8 @@ def samples_at_a_time(
 ) -> int:
     """How many samples to code at a time, in so many atoms, so that no array becomes large."""
     is_cuda = device is not None and device.type == "cuda"
-    entries = _ENTRIES_AT_A_TIME["cuda" if is_cuda else "cpu"]
+    # No fewer than those of the dictionary: some work is done for all of its atoms in each part.
+    entries = max(_ENTRIES_AT_A_TIME["cuda" if is_cuda else "cpu"], n_components * n_features)
     return max(1, entries // max(n_components, n_features))
 
 

@@ -2,15 +2,15 @@
 
 from torch import Tensor
 
-from ._optional import can_import
+from . import _core
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution
 
 
 def can_finish(X: Tensor) -> bool:
-    """Whether there are compiled loops, by which each sample is coded on its own."""
-    return X.device.type == "cpu" and can_import("numba")
+    """Whether there is the compiled core, in which each sample is coded on its own."""
+    return X.device.type == "cpu" and _core.core is not None
 
 
 def finish(
@@ -26,7 +26,7 @@ def finish(
     """Exact codes and their KKT residuals, from codes that are nearly optimal.
 
     A product of a batch is rounded in a way that depends on the shape of the batch and on the
-    number of threads, and so are the codes that come of it. The compiled loops leave no trace of
+    number of threads, and so are the codes that come of it. The compiled core leaves no trace of
     that: what they end with depends on the sample and on its support alone. Without them, codes
     are as good, but their last digits may differ from batch to batch.
     """

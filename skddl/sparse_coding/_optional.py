@@ -5,8 +5,6 @@ import importlib
 import importlib.util
 import warnings
 
-from .._interrupts import interrupts
-
 
 @functools.cache
 def can_import(name: str) -> bool:
@@ -14,9 +12,8 @@ def can_import(name: str) -> bool:
     if importlib.util.find_spec(name) is None:
         return False
     try:
-        with interrupts.guarded():  # what is half imported is so for good
-            importlib.import_module(name)
-    except Exception as error:  # numba's way to say that numpy is too new for it differs
+        importlib.import_module(name)
+    except Exception as error:  # what was built for another numpy says so in many ways
         warnings.warn(
             f"{name} is installed but cannot be imported, so a slower solver is used: {error}",
             RuntimeWarning,

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # From dl/dcodes, and whether dl/ddictionary is wanted, to dl/dX and dl/ddictionary.
@@ -40,22 +42,10 @@ class Supports:
         """Those of some samples, in the same memory."""
         return replace(self, rows=rows)
 
-    def read(self, width: int) -> "Supports":
-        """A copy of what is meant, with room for at least `width` atoms."""
-        rows = slice(None) if self.rows is None else self.rows
-        atoms, sizes = self.atoms[rows], self.sizes[rows]
-        copy = Supports.empty(len(atoms), max(width, atoms.shape[1]))
-        copy.atoms[:, : atoms.shape[1]], copy.sizes[:] = atoms, sizes
-        return copy
-
-    def write(self, supports: "Supports") -> None:
-        """Replace what is meant, as far as there is room."""
-        rows = slice(None) if self.rows is None else self.rows
-        width = self.atoms.shape[1]
-        self.atoms[rows], self.sizes[rows] = (
-            supports.atoms[:, :width],
-            supports.sizes.clamp(max=width),
-        )
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
+        """The three as arrays; atoms and sizes in the same memory."""
+        rows = None if self.rows is None else self.rows.contiguous().numpy()
+        return self.atoms.numpy(), self.sizes.numpy(), rows
 
 
 @dataclass

@@ -52,7 +52,7 @@ SOLVERS: dict[str, Solver] = {
 }
 
 # What they need beside torch.
-_PACKAGES = {"active-set": "numba, or with CUDA Triton,", "spams": "spams-bin"}
+_PACKAGES = {"active-set": "the compiled core, or with CUDA Triton,", "spams": "spams-bin"}
 
 # A residual above this is reported: the accuracy that the package promises.
 PROMISED_RESIDUAL = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -130,7 +130,7 @@ def solve(
             gram=gram,
         )
     promised = max(PROMISED_RESIDUAL[X.dtype], tol or 0.0)
-    if not bool((solution.residual <= promised).all()):
+    if not float(solution.residual.max()) <= promised:
         advice = "lambda1 or lambda2" if max_iter is None else "max_iter"
         if max_iter is None and X.dtype == torch.float32:
             advice += ", or use float64 (of an estimator: dtype='float64')"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._finite import all_finite
+from ._finite import all_finite, largest
 from ._problem import ElasticNetProblem
 from ._solvers import PROMISED_RESIDUAL
 
@@ -34,8 +34,7 @@ class Units:
     @classmethod
     def of(cls, problem: ElasticNetProblem, dictionary: Tensor) -> "Units":
         """Those of a problem."""
-        lowest, highest = dictionary.aminmax()
-        atom = math.frexp(max(-float(lowest), float(highest)))[1]
+        atom = math.frexp(largest(dictionary))[1]
         atom = atom if abs(atom) > _USUAL_ATOMS else 0
         sample = math.frexp(problem.lambda1)[1] - atom
         return cls(sample if abs(sample) > _USUAL_LAMBDA1 else 0, atom)
@@ -48,6 +47,8 @@ class Units:
         ValueError
             If lambda2 is beyond that.
         """
+        if not (self.sample or self.atom):
+            return problem
         try:
             lambda2 = math.ldexp(problem.lambda2, -2 * self.atom)
         except OverflowError:

@@ -176,7 +176,7 @@ def test_auto_lambda1_is_a_twentieth_of_the_mean_norm(digits):
     assert model.lambda1_ == pytest.approx(0.15)
 
 
-def test_it_works_without_numba_and_spams(digits, without_numba, monkeypatch):
+def test_it_works_without_the_core_and_spams(digits, without_core, monkeypatch):
     X, _ = digits
     by_torch = learner(solver="fista", max_iter=10).fit(X).components_
     monkeypatch.setattr(_spams, "spams", None)

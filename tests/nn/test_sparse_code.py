@@ -198,7 +198,7 @@ def test_projected_gradient_steps_lower_the_coding_error(solver):
 
 
 def test_a_gram_matrix_of_another_type_is_not_used(code, x):
-    code.fix_()
+    code.fix_(1000)
     code.double()
     with torch.no_grad():
         kept = code(x.double())
@@ -216,6 +216,6 @@ def test_inference_mode_leaves_nothing_behind(code, x):
 def test_gram_matrix_that_is_kept_changes_nothing_in_either_type(code, x):
     with torch.no_grad():
         before = code(x), code(x.double())
-        code.fix_()
+        code.fix_(1000)
         for codes, expected in zip((code(x), code(x.double())), before, strict=True):
             torch.testing.assert_close(codes, expected, rtol=0, atol=1e-6)

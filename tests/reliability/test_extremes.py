@@ -78,6 +78,7 @@ AMBIGUOUS = [
     "one entry",
     "columns of all sizes",
     "rows of all sizes",
+    "one column",  # whose linear features, and atoms, lie in a plane
 ]
 
 

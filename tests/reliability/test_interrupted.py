@@ -35,7 +35,6 @@ from tests.saving.data import X, y
 
 from . import fits
 from .models import MODELS, assert_same, begin, digest_of, fit, found_in, go_on
-from .processes import printed_by
 
 soak = pytest.mark.soak
 # Lines of these count: the package's, and those of what opens and closes its contexts.
@@ -268,11 +267,6 @@ def test_interrupted_answer_leaves_nothing_behind(name, n_points, tried):
             assert raised
         np.testing.assert_array_equal(answer(), expected)
     tried("Ctrl-C in predict, transform and sparse_encode, survived", n_points * len(calls))
-
-
-@pytest.mark.parametrize("moment", ["import", "compile"])
-def test_ctrl_c_at_the_first_use_breaks_nothing(moment, tmp_path):
-    assert printed_by("first_use", moment, NUMBA_CACHE_DIR=tmp_path) == "raised\n"
 
 
 @pytest.mark.parametrize("name", ["identity", "online, drawn atoms"])

@@ -1,11 +1,11 @@
-"""`sparse_encode`: the same bits on any number of threads, and in any batch."""
+"""`sparse_encode`: the same bits on any number of threads, the same codes in any batch."""
 
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from skddl.sparse_coding import _job, sparse_encode
+from skddl.sparse_coding import _threads, sparse_encode
 from skddl.sparse_coding._encode import samples_at_a_time
 from tests.sparse_coding.problems import PROBLEMS, UNIQUE, lambda_max, unit_rows
 
@@ -34,12 +34,11 @@ def hard_and_easy():
 
 OWN = {"correlated": correlated, "hard and easy": hard_and_easy}
 ALL = {**PROBLEMS, **OWN}
-# Of codes that are not unique SPAMS and FISTA find one or another.
 CASES = [
     # FISTA takes a hundred times as long as the others.
     pytest.param(solver, name, marks=pytest.mark.soak if solver == "fista" else ())
     for solver in SOLVERS
-    for name in (ALL if solver in ("auto", "active-set") else [*UNIQUE, *OWN])
+    for name in (*UNIQUE, *OWN)
 ]
 
 
@@ -66,10 +65,17 @@ def batches(n, rng):
     yield np.arange(first, n)
 
 
+def assert_same_codes(actual, expected):
+    """To so much of the largest entry of each code."""
+    equal = {np.float32: 1e-6, np.float64: 1e-12}[expected.dtype.type]
+    difference = np.abs(actual - expected).max(axis=1)
+    assert (difference <= equal * np.abs(expected).max(axis=1)).all()
+
+
 @pytest.fixture
 def restored_threads(monkeypatch):
     """Threads also for little work."""
-    monkeypatch.setattr(_job, "_WORK_OF_A_THREAD", 1)
+    monkeypatch.setattr(_threads, "_WORK_OF_A_THREAD", 1)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -78,7 +84,7 @@ def restored_threads(monkeypatch):
 @pytest.mark.filterwarnings("ignore:Some codes are not optimal")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("solver", "name"), CASES)
-def test_code_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(
+def test_code_is_the_same_in_any_batch_and_has_the_same_bits_on_any_number_of_threads(
     solver, name, dtype, restored_threads, tried
 ):
     torch.set_num_threads(1)
@@ -88,14 +94,14 @@ def test_code_has_the_same_bits_in_any_batch_and_on_any_number_of_threads(
         assert codes.any() and codes.dtype == dtype
         rng = np.random.default_rng(number)
         for rows in batches(len(X), rng):
-            np.testing.assert_array_equal(encode(X[rows]), codes[rows])
-            tried("batches whose codes had the same bits")
+            assert_same_codes(encode(X[rows]), codes[rows])
+            tried("batches whose codes were the same")
         for n_threads in (2, 4):
             torch.set_num_threads(n_threads)
             np.testing.assert_array_equal(encode(X), codes)
             with threadpool_limits(n_threads):
-                np.testing.assert_array_equal(encode(X[::2]), codes[::2])
-            tried("batches whose codes had the same bits", 2)
+                assert_same_codes(encode(X[::2]), codes[::2])
+            tried("codes on other numbers of threads that had the same bits")
         torch.set_num_threads(1)
 
 
@@ -110,20 +116,20 @@ def test_parts_in_which_many_samples_are_coded_leave_no_trace(solver, monkeypatc
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_solvers_and_containers_give_the_same_bits(dtype):
+def test_solvers_give_the_same_codes_and_containers_the_same_bits(dtype):
     X, dictionary = (values.astype(dtype) for values in PROBLEMS["digits"]())
-    codes = [sparse_encode(X, dictionary, lambda1=0.05, solver=solver) for solver in SOLVERS]
+    codes = sparse_encode(X, dictionary, lambda1=0.05)
+    for solver in SOLVERS:
+        assert_same_codes(sparse_encode(X, dictionary, lambda1=0.05, solver=solver), codes)
     tensors = torch.from_numpy(X), torch.from_numpy(dictionary)
-    codes.append(sparse_encode(*tensors, lambda1=0.05).numpy())
+    np.testing.assert_array_equal(sparse_encode(*tensors, lambda1=0.05).numpy(), codes)
     fortran = np.asfortranarray(X), np.asfortranarray(dictionary)
-    codes.append(sparse_encode(*fortran, lambda1=0.05))
-    for other in codes[1:]:
-        np.testing.assert_array_equal(other, codes[0])
+    np.testing.assert_array_equal(sparse_encode(*fortran, lambda1=0.05), codes)
 
 
 @pytest.mark.parametrize("fraction", [1e-3, 1e-5])
 @pytest.mark.filterwarnings("ignore:Some codes are not optimal")
-def test_codes_that_float32_can_hardly_hold_have_the_same_bits(fraction, tried):
+def test_codes_that_float32_can_hardly_hold_are_the_same_in_any_batch(fraction, tried):
     """They are found in float64, sample by sample: neighbours that are, too, do not matter."""
     for name in ("coherent", "nearly_duplicated"):
         X, dictionary = (values.astype(np.float32) for values in PROBLEMS[name]())
@@ -131,12 +137,12 @@ def test_codes_that_float32_can_hardly_hold_have_the_same_bits(fraction, tried):
         codes = sparse_encode(X, dictionary, lambda1=lambda1)
         for rows in batches(len(X), np.random.default_rng(0)):
             found = sparse_encode(X[rows], dictionary, lambda1=lambda1)
-            np.testing.assert_array_equal(found, codes[rows])
-            tried("batches whose codes had the same bits")
+            assert_same_codes(found, codes[rows])
+            tried("batches whose codes were the same")
 
 
 @pytest.mark.parametrize("solver", ["spams", "fista"])
-def test_without_numba_only_last_digits_depend_on_the_batch(solver, without_numba):
+def test_without_core_only_last_digits_depend_on_the_batch(solver, without_core):
     X, encode = encoder("correlated", solver, np.float64, {})
     codes = encode(X)
     for rows in batches(len(X), np.random.default_rng(0)):

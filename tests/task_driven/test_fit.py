@@ -122,7 +122,6 @@ def test_history_and_loss_curve_tell_what_happened():
 
 def test_default_parameters_classify_digits():
     """A third held out, as in examples/demo.py; an RBF SVM reaches 0.99 there."""
-    pytest.importorskip("numba", reason="takes many minutes without numba")
     samples, labels = load_digits(return_X_y=True)
     split = train_test_split(samples, labels, test_size=1 / 3, random_state=0)
     X_train, X_test, y_train, y_test = split
@@ -386,7 +385,6 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
 
 @pytest.mark.parametrize("unlabeled_weight", [0.0, 0.3])
 def test_supports_that_are_remembered_change_nothing(monkeypatch, unlabeled_weight):
-    pytest.importorskip("numba")  # other solvers begin anew
     memories = []
     memory_of = TaskDrivenDictionaryClassifier._support_memory
 

@@ -1,0 +1,143 @@
+// A line of the cache as one value, and sums of products in such values.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+namespace skddl {
+
+constexpr std::size_t line_bytes = 64;
+
+#if defined(__GNUC__)  // and clang: mapped to the vectors of the processor, whatever their length
+template <class T, std::size_t bytes = line_bytes>
+struct LanesOf {
+    typedef T type __attribute__((vector_size(bytes)));
+};
+#else
+template <class T, std::size_t bytes = line_bytes>
+struct LanesOf {
+    struct type {
+        T values[bytes / sizeof(T)];
+        T operator[](std::size_t i) const { return values[i]; }
+        type& operator+=(const type& other) {
+            for (std::size_t i = 0; i < bytes / sizeof(T); ++i) values[i] += other.values[i];
+            return *this;
+        }
+        type& operator-=(const type& other) {
+            for (std::size_t i = 0; i < bytes / sizeof(T); ++i) values[i] -= other.values[i];
+            return *this;
+        }
+        friend type operator*(T factor, type value) {
+            for (T& entry : value.values) entry *= factor;
+            return value;
+        }
+        friend type operator*(type a, const type& b) {
+            for (std::size_t i = 0; i < bytes / sizeof(T); ++i) a.values[i] *= b.values[i];
+            return a;
+        }
+    };
+};
+#endif
+
+template <class T>
+using Lanes = typename LanesOf<T>::type;
+
+// How many numbers a line holds.
+template <class T>
+constexpr std::size_t width_of = line_bytes / sizeof(T);
+
+template <class T>
+inline Lanes<T> load(const T* from) {
+    Lanes<T> value;
+    std::memcpy(&value, from, line_bytes);
+    return value;
+}
+
+template <class T>
+inline void store(const Lanes<T>& value, T* to) {
+    std::memcpy(to, &value, line_bytes);
+}
+
+// Numbers of another type as a line of T.
+template <class T, class From>
+inline Lanes<T> load_as(const From* from) {
+    if constexpr (std::is_same_v<T, From>) {
+        return load(from);
+    } else {
+#if defined(__GNUC__)
+        typename LanesOf<From, width_of<T> * sizeof(From)>::type value;
+        std::memcpy(&value, from, sizeof(value));
+        return __builtin_convertvector(value, Lanes<T>);
+#else
+        Lanes<T> value;
+        for (std::size_t i = 0; i < width_of<T>; ++i) value.values[i] = T(from[i]);
+        return value;
+#endif
+    }
+}
+
+// Sum of the numbers of a line, or of a part of it: halves are added until two numbers are left.
+template <class T, std::size_t bytes = line_bytes>
+inline T sum(const typename LanesOf<T, bytes>::type& value) {
+    if constexpr (bytes == 2 * sizeof(T)) {
+        return value[0] + value[1];
+    } else {
+        typename LanesOf<T, bytes / 2>::type low, high;
+        std::memcpy(&low, &value, bytes / 2);
+        std::memcpy(&high, reinterpret_cast<const char*>(&value) + bytes / 2, bytes / 2);
+        low += high;
+        return sum<T, bytes / 2>(low);
+    }
+}
+
+// Sum of products, in float64 where one of both is. Four lines at a time: one sum would wait for
+// itself.
+template <class A, class B>
+inline auto dot(const A* a, const B* b, std::size_t size) -> decltype(a[0] * b[0]) {
+    using Sum = decltype(a[0] * b[0]);
+    constexpr std::size_t width = width_of<Sum>;
+    Sum total = 0;
+    std::size_t i = 0;
+    if (size >= width) {
+        Lanes<Sum> s0{}, s1{}, s2{}, s3{};
+        for (; i + 4 * width <= size; i += 4 * width) {
+            s0 += load_as<Sum>(a + i) * load_as<Sum>(b + i);
+            s1 += load_as<Sum>(a + i + width) * load_as<Sum>(b + i + width);
+            s2 += load_as<Sum>(a + i + 2 * width) * load_as<Sum>(b + i + 2 * width);
+            s3 += load_as<Sum>(a + i + 3 * width) * load_as<Sum>(b + i + 3 * width);
+        }
+        for (; i + width <= size; i += width) s0 += load_as<Sum>(a + i) * load_as<Sum>(b + i);
+        s0 += s1;
+        s2 += s3;
+        s0 += s2;
+        total = sum<Sum>(s0);
+    }
+    for (; i < size; ++i) total += Sum(a[i]) * Sum(b[i]);
+    return total;
+}
+
+// values -= factor * row
+template <class A, class B>
+inline void subtract(A* values, A factor, const B* row, std::size_t size) {
+#pragma omp simd
+    for (std::size_t i = 0; i < size; ++i) values[i] -= factor * row[i];
+}
+
+// values -= sum of factor(i) * row(i) over n rows, four of them at a time: values are read and
+// written less often.
+template <class A, class Factor, class Row>
+inline void subtract_rows(A* values, std::size_t size, std::size_t n, Factor factor, Row row) {
+    std::size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        const A f0 = A(factor(i)), f1 = A(factor(i + 1));
+        const A f2 = A(factor(i + 2)), f3 = A(factor(i + 3));
+        const auto *r0 = row(i), *r1 = row(i + 1), *r2 = row(i + 2), *r3 = row(i + 3);
+#pragma omp simd
+        for (std::size_t j = 0; j < size; ++j)
+            values[j] -= f0 * r0[j] + f1 * r1[j] + f2 * r2[j] + f3 * r3[j];
+    }
+    for (; i < n; ++i) subtract(values, A(factor(i)), row(i), size);
+}
+
+}  // namespace skddl

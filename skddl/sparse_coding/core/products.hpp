@@ -1,0 +1,171 @@
+// Products with all atoms: correlations of samples, and the Gram matrix.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "memory.hpp"
+
+namespace skddl {
+
+// Largest magnitude; NaN if one of the numbers is.
+template <class T>
+T largest(const T* values, std::size_t size) {
+    T found = 0;
+    int any = 0;
+#pragma omp simd reduction(max : found) reduction(| : any)
+    for (std::size_t i = 0; i < size; ++i) {
+        const T magnitude = std::abs(values[i]);
+        found = std::max(found, magnitude);
+        any |= !(magnitude <= magnitude);  // NaN
+    }
+    return any ? std::numeric_limits<T>::quiet_NaN() : found;
+}
+
+// Numbers from 0, handed out to threads one by one.
+class Items {
+  public:
+    explicit Items(std::size_t n) : n_(n) {}
+    bool take(std::size_t& item) {
+        item = next_.fetch_add(1, std::memory_order_relaxed);
+        return item < n_;
+    }
+
+  private:
+    std::atomic<std::size_t> next_{0};
+    std::size_t n_;
+};
+
+// Atoms in panels: a panel holds as many atoms as a line of the cache holds numbers, by columns,
+// and zeros after the last atom.
+template <class T>
+struct Panels {
+    static constexpr std::size_t width = width_of<T>;
+
+    Panels(std::size_t n_atoms, std::size_t n_features)
+        : n_panels((n_atoms + width - 1) / width),
+          n_features(n_features),
+          data(n_panels * n_features * width) {}
+
+    T* operator[](std::size_t panel) const { return data.get() + panel * n_features * width; }
+    std::size_t n_padded() const { return n_panels * width; }
+
+    std::size_t n_panels, n_features;
+    Buffer<T> data;
+};
+
+template <class T>
+struct PackTask {
+    Rows<const T> atoms;
+    const Panels<T>& panels;
+    Items items{panels.n_panels};
+};
+
+template <class T>
+void pack(PackTask<T>& task) {
+    constexpr std::size_t width = Panels<T>::width;
+    for (std::size_t panel; task.items.take(panel);) {
+        const std::size_t first = panel * width;
+        const std::size_t count = std::min(width, task.atoms.n_rows - first);
+        T* to = task.panels[panel];
+        // Some features at a time: their lines stay in the cache until they are full.
+        for (std::size_t begin = 0; begin < task.atoms.n_columns; begin += width) {
+            const std::size_t end = std::min(begin + width, task.atoms.n_columns);
+            for (std::size_t j = 0; j < count; ++j) {
+                const T* atom = task.atoms[first + j];
+                for (std::size_t f = begin; f < end; ++f) to[f * width + j] = atom[f];
+            }
+            for (std::size_t f = begin; f < end; ++f)
+                std::fill(to + f * width + count, to + (f + 1) * width, T(0));
+        }
+    }
+}
+
+// Rows that share their way through a panel: with a line of atoms each, they fill the registers of
+// AVX2, and hide the latency of products with AVX-512.
+constexpr std::size_t tile_rows = 6;
+// Features of a panel and of the rows that stay in the nearest cache meanwhile.
+constexpr std::size_t tile_features = 512;
+
+template <class T, std::size_t n_rows>
+inline void multiply_tile(const T* const* rows, const T* panel, std::size_t begin, std::size_t end,
+                          T* to, std::size_t stride) {
+    Lanes<T> sums[n_rows];
+    for (std::size_t r = 0; r < n_rows; ++r)
+        sums[r] = begin ? load(to + r * stride) : Lanes<T>{};
+    for (std::size_t f = begin; f < end; ++f) {
+        const Lanes<T> line = load(panel + f * width_of<T>);
+        for (std::size_t r = 0; r < n_rows; ++r) sums[r] += rows[r][f] * line;
+    }
+    for (std::size_t r = 0; r < n_rows; ++r) store(sums[r], to + r * stride);
+}
+
+// Products of some rows with the atoms of a panel, for each row to a line at `to`. Each is one sum
+// over features in their order, whatever the other rows are.
+template <class T>
+inline void multiply_panel(const T* const* rows, std::size_t n_rows, const T* panel,
+                           std::size_t begin, std::size_t end, T* to, std::size_t stride) {
+    for (; n_rows > tile_rows; n_rows -= tile_rows, rows += tile_rows, to += tile_rows * stride)
+        multiply_tile<T, tile_rows>(rows, panel, begin, end, to, stride);
+    switch (n_rows) {
+        case 6: return multiply_tile<T, 6>(rows, panel, begin, end, to, stride);
+        case 5: return multiply_tile<T, 5>(rows, panel, begin, end, to, stride);
+        case 4: return multiply_tile<T, 4>(rows, panel, begin, end, to, stride);
+        case 3: return multiply_tile<T, 3>(rows, panel, begin, end, to, stride);
+        case 2: return multiply_tile<T, 2>(rows, panel, begin, end, to, stride);
+        case 1: return multiply_tile<T, 1>(rows, panel, begin, end, to, stride);
+        default: return;
+    }
+}
+
+// Products of rows with all atoms, x D', each to `n_padded` numbers.
+template <class T>
+inline void correlate(const T* const* rows, std::size_t n_rows, const Panels<T>& panels,
+                      T* products) {
+    for (std::size_t begin = 0; begin < panels.n_features; begin += tile_features) {
+        const std::size_t end = std::min(begin + tile_features, panels.n_features);
+        for (std::size_t panel = 0; panel < panels.n_panels; ++panel)
+            multiply_panel(rows, n_rows, panels[panel], begin, end,
+                           products + panel * Panels<T>::width, panels.n_padded());
+    }
+}
+
+template <class T>
+struct GramTask {
+    static constexpr std::size_t rows_of_item = 8 * tile_rows;
+
+    Rows<const T> atoms;
+    const Panels<T>& panels;
+    Rows<T> gram;
+    Items items{(atoms.n_rows + rows_of_item - 1) / rows_of_item};
+};
+
+// D D', of which only one half is computed, and mirrored.
+template <class T>
+void form_gram(GramTask<T>& task) {
+    constexpr std::size_t width = Panels<T>::width, most = GramTask<T>::rows_of_item;
+    const std::size_t n_atoms = task.atoms.n_rows, n_features = task.atoms.n_columns;
+    alignas(line_bytes) T tile[most * width];
+    const T* rows[most];
+    for (std::size_t item; task.items.take(item);) {
+        const std::size_t top = item * most, n_rows = std::min(most, n_atoms - top);
+        for (std::size_t r = 0; r < n_rows; ++r) rows[r] = task.atoms[top + r];
+        for (std::size_t panel = top / width; panel < task.panels.n_panels; ++panel) {
+            for (std::size_t begin = 0; begin < n_features; begin += tile_features)
+                multiply_panel(rows, n_rows, task.panels[panel], begin,
+                               std::min(begin + tile_features, n_features), tile, width);
+            const std::size_t left = panel * width, count = std::min(width, n_atoms - left);
+            for (std::size_t r = 0; r < n_rows; ++r)
+                std::copy_n(tile + r * width, count, task.gram[top + r] + left);
+            for (std::size_t j = 0; j < count; ++j) {
+                T* below = task.gram[left + j] + top;
+                for (std::size_t r = 0; r < n_rows; ++r) below[r] = tile[r * width + j];
+            }
+        }
+    }
+}
+
+}  // namespace skddl
