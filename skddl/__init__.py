@@ -1,6 +1,7 @@
 """Supervised dictionary learning with a scikit-learn interface."""
 
 from ._loading import load
+from ._versions import show_versions
 from .convnet import ConvNetClassifier
 from .deep_dictionary import DeepDictionaryClassifier
 from .detrame import DeTraMeClassifier
@@ -20,4 +21,5 @@ __all__ = [
     "TaskDrivenDictionaryRegressor",
     "__version__",
     "load",
+    "show_versions",
 ]

@@ -177,16 +177,16 @@ class DictionaryUpdates:
         # Weights that grow linearly with time let the codes of early dictionaries fade.
         weight = 2 / (self.n_iter_ + 1)
         gram, cross = self._means
-        with np.errstate(over="ignore", invalid="ignore"):
-            gram += weight * (codes.T @ codes / len(X) - gram)
-            cross += weight * (codes.T @ X / len(X) - cross)
-        if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
-            raise squares_error(gram.dtype)
+        gram *= 1 - weight
+        cross *= 1 - weight
+        _add(self._means, codes, X, weight / len(X))
         # Algorithm 2 of [1]: each atom in turn is minimised over exactly.
-        used = np.diag(gram) > np.finfo(gram.dtype).eps * np.trace(gram)
-        for j in np.flatnonzero(used):
-            atom = self.components_[j] + (cross[j] - gram[j] @ self.components_) / gram[j, j]
-            self.components_[j] = atom / max(1, np.linalg.norm(atom))
+        used = np.flatnonzero(np.diag(gram) > np.finfo(gram.dtype).eps * np.trace(gram))
+        gram, cross, atoms = gram[np.ix_(used, used)], cross[used], self.components_[used]
+        for j in range(len(used)):
+            atoms[j] += (cross[j] - gram[j] @ atoms) / gram[j, j]
+            atoms[j] /= max(1, np.linalg.norm(atoms[j]))
+        self.components_[used] = atoms
 
     def _redraw(self, X: NDArray[Any]) -> int:
         """Replace atoms that code no sample; how many there were.
@@ -199,8 +199,7 @@ class DictionaryUpdates:
         with interrupts.allowed():
             for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
                 codes = self._encode(X[part])
-                gram += codes.T @ codes / len(X)
-                cross += codes.T @ X[part] / len(X)
+                _add((gram, cross), codes, X[part], 1 / len(X))
                 used |= codes.any(axis=0)
                 error[part] = self._error(X[part], codes)
         self._means = gram, cross
@@ -228,6 +227,26 @@ class DictionaryUpdates:
             solver=self.solver,
             sparse_output=sparse_output,
         )
+
+
+def _add(
+    means: tuple[NDArray[Any], NDArray[Any]], codes: NDArray[Any], X: NDArray[Any], weight: float
+) -> None:
+    """Add the products of codes with one another and with samples: of the atoms that they use.
+
+    Raises
+    ------
+    ValueError
+        If they are beyond the float type.
+    """
+    used = np.flatnonzero(codes.any(axis=0))
+    codes = codes[:, used]
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram, cross = weight * (codes.T @ codes), weight * (codes.T @ X)
+    if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
+        raise squares_error(gram.dtype)
+    means[0][np.ix_(used, used)] += gram
+    means[1][used] += cross
 
 
 def _float_type(X: NDArray[Any]) -> type[np.floating]:

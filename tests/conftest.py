@@ -50,6 +50,14 @@ def solver(request):
 
 
 @pytest.fixture
+def core():
+    """Return the compiled core; where there was no compiler, skip the test."""
+    if _core.core is None:
+        pytest.skip("the core was not compiled")
+    return _core.core
+
+
+@pytest.fixture
 def without_core(monkeypatch):
     """As if there had been no compiler when the package was installed."""
     monkeypatch.setattr(_core, "core", None)

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from skddl.sparse_coding._gram import useful_gram
-from skddl.sparse_coding._implicit import ImplicitCode
+from skddl.sparse_coding._implicit import Coder, ImplicitCode
 from skddl.sparse_coding._precision import full_precision
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
-from skddl.sparse_coding._solvers import get_solver, solve
+from skddl.sparse_coding._solvers import get_solver
 
 from ._inputs import require_size, require_tensor
 
@@ -114,19 +114,18 @@ class SparseCode(nn.Module):
         if x.device.type == "meta":  # only shapes are asked for
             return x.new_empty(*x.shape[:-1], n_components)
         dictionary = self.dictionary.to(x.dtype)
-        if torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad):
-            codes: Tensor = ImplicitCode.apply(
-                flat, dictionary, self.problem, self.solver, supports
-            )
+        coder = Coder(
+            self.problem,
+            self.solver,
+            supports,
+            self._known_gram(dictionary),
+            torch.is_grad_enabled() and (x.requires_grad or dictionary.requires_grad),
+        )
+        codes: Tensor
+        if torch.compiler.is_compiling():  # solvers are no graph
+            codes = torch.compiler.disable(ImplicitCode.apply)(flat, dictionary, coder)
         else:
-            codes = solve(
-                self.problem,
-                flat.detach(),
-                dictionary.detach(),
-                solver=self.solver,
-                init=supports,
-                gram=self._known_gram(dictionary),
-            ).codes
+            codes = ImplicitCode.apply(flat, dictionary, coder)
         return codes.reshape(*x.shape[:-1], n_components)
 
     @torch.no_grad()

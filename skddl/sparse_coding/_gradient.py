@@ -26,4 +26,4 @@ def gradient_of_beta(
         return grad_X, None
     # -D beta a' + (x - D a) beta'
     residual = torch.addmm(X, codes, dictionary, alpha=-1)
-    return grad_X, torch.addmm(beta.T @ residual, codes.T, grad_X, alpha=-1)
+    return grad_X, torch.addmm(beta.mT @ residual, codes.mT, grad_X, alpha=-1)

@@ -9,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from skddl.sparse_coding import _active_set, _core, _threads, kkt_residual, sparse_encode
+from skddl.sparse_coding import _active_set, _threads, kkt_residual, sparse_encode
 from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
@@ -17,8 +17,7 @@ from skddl.sparse_coding._solvers import solve
 
 from .problems import PROBLEMS, UNIQUE, lambda_max, unit_rows
 
-if _core.core is None:
-    pytest.skip("the core was not compiled", allow_module_level=True)
+pytestmark = pytest.mark.usefixtures("core")
 
 
 def assert_same_codes(actual, expected):
@@ -220,11 +219,11 @@ def test_gradients_of_the_same_codes_in_several_threads(two_threads):
         assert all(map(torch.equal, gradient, reference))
 
 
-def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads):
+def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads, core):
     X, dictionary = PROBLEMS["digits"]()
     lambda1 = 0.05 * lambda_max(X, dictionary)
     expected = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
-    monkeypatch.setattr(_active_set, "team", lambda: _core.core.Team(""))
+    monkeypatch.setattr(_active_set, "team", lambda: core.Team(""))
     actual = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
     np.testing.assert_array_equal(actual, expected)
 

@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skddl.sparse_coding import (
     _active_set_triton,
-    _core,
     _encode,
     _spams,
     kkt_residual,
@@ -272,9 +271,7 @@ def test_so_many_iterations_are_as_good_as_no_bound(solver, arrays):
     np.testing.assert_array_equal(actual, sparse_encode(*arrays, lambda1=LAMBDA1, solver=solver))
 
 
-def test_auto_takes_the_first_solver_that_works(monkeypatch):
-    if _core.core is None:
-        pytest.skip("the core was not compiled")
+def test_auto_takes_the_first_solver_that_works(monkeypatch, core):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert get_solver("auto", cpu).name == "active-set"
     monkeypatch.setattr(_active_set_triton, "is_available", lambda device: True)

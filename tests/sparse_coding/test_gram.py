@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skddl.sparse_coding import _core, _threads
+from skddl.sparse_coding import _threads
 from skddl.sparse_coding._gram import gram_matrix
 
 
@@ -24,10 +24,8 @@ def test_it_is_the_product_with_the_transpose(n_components, dtype, fixture, requ
 
 @pytest.mark.parametrize("n_components", [1, 17, 600])
 def test_compiled_it_is_symmetric_and_has_the_same_bits_on_all_numbers_of_threads(
-    n_components, monkeypatch
+    n_components, monkeypatch, core
 ):
-    if _core.core is None:
-        pytest.skip("the core was not compiled")
     monkeypatch.setattr(_threads, "_WORK_OF_A_THREAD", 1)
     dictionary = torch.randn(n_components, 33, generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()

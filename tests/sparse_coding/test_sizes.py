@@ -1,4 +1,4 @@
-"""Sizes beyond the usual ones: many atoms, many features."""
+"""Every size, from one atom to many atoms of many features, in both float types."""
 
 import numpy as np
 import pytest
@@ -9,63 +9,121 @@ from skddl.nn import SparseCode
 from skddl.sparse_coding import kkt_residual, sparse_encode
 
 PROMISED = {"float32": 1e-4, "float64": 1e-6}
-SIZES = [(4096, 768, "float32"), (1040, 1024, "float64"), (400, 3072, "float64")]
+# Atoms, features.
+SIZES = [
+    (64, 16_385),
+    (1040, 1024),
+    (400, 3072),
+    (4096, 768),
+    (16_384, 2048),
+    (60, 20_000),
+    (8, 200_000),
+    (5000, 3),
+    (1, 1),
+]
+each_size = pytest.mark.parametrize(
+    ("n_components", "n_features", "dtype"),
+    [
+        (*size, dtype)
+        for size in SIZES
+        for dtype in PROMISED
+        if (size, dtype) != ((16_384, 2048), "float64")
+    ],
+)
+N_SAMPLES = 6
 
 
-def unit_rows(rng, shape, dtype="float64"):
-    rows = rng.normal(size=shape)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(dtype)
+def unit_rows(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize(("n_components", "n_features", "dtype"), SIZES)
-def test_codes_are_optimal(n_components, n_features, dtype):
+def draw(n_components, n_features, dtype):
+    """Samples, each near a few atoms, and the atoms."""
     rng = np.random.default_rng(0)
-    dictionary = unit_rows(rng, (n_components, n_features), dtype)
-    X = unit_rows(rng, (5, n_features), dtype)
-    lambda1 = 0.5 * np.abs(X @ dictionary.T).max()
-    codes = sparse_encode(X, dictionary, lambda1=lambda1)
-    assert codes.any(axis=1).all()
+    dictionary = unit_rows(rng.standard_normal((n_components, n_features), dtype="float32"))
+    weights = rng.uniform(1, 2, (N_SAMPLES, min(3, n_components)))
+    near = [rng.choice(n_components, weights.shape[1], replace=False) for _ in weights]
+    X = np.stack([w @ dictionary[atoms] for w, atoms in zip(weights, near, strict=True)])
+    X += 0.3 * unit_rows(rng.standard_normal(X.shape))
+    return X.astype(dtype), dictionary.astype(dtype)
+
+
+def assert_optimal(X, dictionary, codes, dtype, lambda1):
+    assert np.count_nonzero(codes) >= len(codes)
     assert kkt_residual(X, dictionary, codes, lambda1=lambda1).max() <= PROMISED[dtype]
 
 
-@pytest.mark.parametrize(("n_components", "n_features", "dtype"), SIZES)
+@each_size
+def test_codes_are_optimal(n_components, n_features, dtype):
+    X, dictionary = draw(n_components, n_features, dtype)
+    codes = sparse_encode(X, dictionary, lambda1=0.2)
+    assert_optimal(X, dictionary, codes, dtype, 0.2)
+
+
+@each_size
 def test_gradient_is_that_of_differences(n_components, n_features, dtype):
+    X, dictionary = draw(n_components, n_features, dtype)
     rng = np.random.default_rng(1)
-    X, code = (torch.from_numpy(unit_rows(rng, (3, n_features))) for _ in range(2))
-    code = SparseCode(n_features, n_components, lambda1=0.05)
-    code.dictionary.data = torch.from_numpy(unit_rows(rng, (n_components, n_features)))
-    weights = torch.from_numpy(rng.normal(size=n_components))
-    directions = [
-        torch.from_numpy(rng.normal(size=shape) / n_features**0.5)
-        for shape in (X.shape, code.dictionary.shape)
-    ]
-    step = 1e-7
+    weights = rng.normal(size=n_components)
+    directions = [rng.standard_normal(shape) for shape in (X.shape, dictionary.shape)]
+    directions = [direction / np.linalg.norm(direction) for direction in directions]
 
-    def loss(sign):
-        moved = code.dictionary.data + sign * step * directions[1]
-        codes = sparse_encode(X + sign * step * directions[0], moved, lambda1=0.05)
-        return float((codes @ weights).sum())
+    def loss(step):
+        moved = (a + step * d for a, d in zip((X, dictionary), directions, strict=True))
+        return float((sparse_encode(*moved, lambda1=0.2) @ weights).sum())  # in float64
 
-    expected = (loss(1) - loss(-1)) / (2 * step)
-    code.to(getattr(torch, dtype))
-    x = X.to(getattr(torch, dtype)).requires_grad_()
-    (code(x) @ weights.to(x.dtype)).sum().backward()
-    gradients = (x.grad.double(), code.dictionary.grad.double())
-    actual = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
-    assert actual == pytest.approx(expected, rel={"float32": 1e-3, "float64": 1e-5}[dtype])
+    expected = (loss(1e-6) - loss(-1e-6)) / 2e-6
 
-
-@pytest.mark.parametrize("n_features", [8192, 20_000])
-def test_estimators_take_many_features(n_features):
-    rng = np.random.default_rng(2)
-    y = np.arange(160) % 2
-    X = rng.normal(size=(160, n_features)) + np.where(y, 1, -1)[:, None]
-    odl = OnlineDictionaryLearning(60, max_iter=2, random_state=0).fit(X)
-    codes = odl.transform(X)
-    assert kkt_residual(X, odl.components_, codes, lambda1=odl.lambda1_).max() <= 1e-6
-    clf = TaskDrivenDictionaryClassifier(
-        160, features="identity", max_iter=3, batch_size=8, random_state=0
+    code = SparseCode(n_features, n_components, lambda1=0.2)
+    code.dictionary.data = torch.from_numpy(dictionary)
+    x = torch.from_numpy(X).requires_grad_()
+    (code(x) @ torch.from_numpy(weights).to(x.dtype)).sum().backward()
+    gradients = x.grad.numpy(), code.dictionary.grad.numpy()
+    actual = sum(
+        float(np.vdot(g.astype(float), d)) for g, d in zip(gradients, directions, strict=True)
     )
-    clf.fit(X.astype(np.float32), y)
-    assert clf.components_.dtype == np.float32
-    assert clf.score(X, y) == 1.0  # rows of float64
+    scale = sum(np.linalg.norm(g) for g in gradients)
+    assert abs(actual - expected) <= {"float32": 1e-4, "float64": 1e-5}[dtype] * scale
+
+
+@each_size
+def test_two_mini_batches_of_online_learning(n_components, n_features, dtype):
+    X, dictionary = draw(n_components, n_features, dtype)
+    model = OnlineDictionaryLearning(
+        n_components, lambda1=0.2, init=dictionary, batch_size=3, max_iter=2, random_state=0
+    )
+    model.fit(X)
+    assert model.n_iter_ >= 2
+    assert_optimal(X, model.components_, model.transform(X), dtype, 0.2)
+
+
+@each_size
+def test_three_steps_of_a_fit_and_predictions_in_the_other_type(n_components, n_features, dtype):
+    X, _ = draw(n_components, n_features, dtype)
+    y = np.arange(N_SAMPLES) % 2
+    model = TaskDrivenDictionaryClassifier(
+        n_components,
+        features="identity",
+        init="samples",
+        lambda1=0.2,
+        batch_size=3,
+        max_iter=3,
+        dtype=dtype,
+        random_state=0,
+    )
+    model.fit(X, y)
+    assert model.n_iter_ == 3
+    assert_optimal(X, model.components_, model.transform(X), dtype, 0.2)
+    other = {"float32": "float64", "float64": "float32"}[dtype]
+    assert model.score(X.astype(other), y) == model.score(X, y)
+
+
+@pytest.mark.parametrize("dtype", PROMISED)
+def test_codes_of_more_than_a_thousand_nonzeros(dtype):
+    rng = np.random.default_rng(0)
+    dictionary = unit_rows(rng.standard_normal((1500, 1400))).astype(dtype)
+    X = unit_rows(rng.standard_normal((2, 1400))).astype(dtype)
+    codes = sparse_encode(X, dictionary, lambda1=1e-3, lambda2=0.01)
+    assert np.count_nonzero(codes, axis=1).min() > 1000
+    residual = kkt_residual(X, dictionary, codes, lambda1=1e-3, lambda2=0.01)
+    assert residual.max() <= PROMISED[dtype]

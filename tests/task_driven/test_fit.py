@@ -120,6 +120,7 @@ def test_history_and_loss_curve_tell_what_happened():
     assert 1 < passes[-1]["n_nonzero"] < 20
 
 
+@pytest.mark.usefixtures("core")  # it takes many minutes without
 def test_default_parameters_classify_digits():
     """A third held out, as in examples/demo.py; an RBF SVM reaches 0.99 there."""
     samples, labels = load_digits(return_X_y=True)
@@ -383,6 +384,7 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
     assert model.fit(X[:151], y[:151]).n_iter_ == 8
 
 
+@pytest.mark.usefixtures("core")  # other solvers begin anew
 @pytest.mark.parametrize("unlabeled_weight", [0.0, 0.3])
 def test_supports_that_are_remembered_change_nothing(monkeypatch, unlabeled_weight):
     memories = []

@@ -17,8 +17,8 @@
 
 namespace skddl {
 
-// Atoms that enter at a time: those with this share of the worst violation, at most so many. More
-// of them make fewer rounds, in which more have to leave again.
+// Atoms that enter at a time: those with this share of the worst violation, at most so many, or the
+// eighth of the support. More of them make fewer rounds, in which more have to leave again.
 constexpr std::size_t most_entering = 6;
 constexpr double entering_share = 0.5;
 // A pivot, relative to the diagonal, below so many eps is rounding alone: the atom depends on those
@@ -42,6 +42,8 @@ struct Problem {
     bool positive;
     std::size_t max_rounds;
     double atom_norm;  // of the longest atom
+    // Multiply-adds that a sample may take in products that the Gram matrix would have saved.
+    double budget;
 };
 
 // Room to compute in, for one sample at a time.
@@ -64,7 +66,7 @@ struct Used {
     double code;
 };
 
-enum class State { unfinished, optimal, out_of_rounds, lost };
+enum class State { unfinished, optimal, out_of_rounds, lost, too_dear };
 
 template <class T>
 class ActiveSet {
@@ -77,6 +79,7 @@ class ActiveSet {
         x_ = x, products_ = products;
         norm_x_ = std::sqrt(double(dot(x, x, problem_.atoms.n_columns)));
         rounds_ = 0;
+        spent_ = 0;
         clear();
         for (std::size_t i = 0; i < n_start; ++i) {
             const std::int64_t number = std::abs(std::int64_t(start[i])) - 1;
@@ -92,6 +95,7 @@ class ActiveSet {
     // in the first round, it becomes that of the support to start from.
     State round(T* correlation) {
         State state = correlation != nullptr ? examine(correlation) : State::unfinished;
+        if (state == State::unfinished && spent_ > problem_.budget) return State::too_dear;
         if (state == State::unfinished && !minimise()) state = State::lost;
         if (state == State::lost && is_warm_) {  // the start may have been a bad one
             is_warm_ = false;
@@ -242,7 +246,7 @@ class ActiveSet {
 
     // The atoms that violate optimality most enter.
     void enter(T* correlation, double worst) {
-        const std::size_t most = cautious_ ? 1 : most_entering;
+        const std::size_t most = cautious_ ? 1 : std::max(most_entering, size_ / 8);
         const double bound = problem_.lambda1 + (cautious_ ? 1 : entering_share) * worst;
         T* maxima = work_.maxima.get();
         known_ = size_;
@@ -373,6 +377,7 @@ class ActiveSet {
             for (std::size_t i = 0; i <= j; ++i)
                 row[i * Cholesky::block] = product(support_[j].atom, support_[i].atom);
             row[j * Cholesky::block] += problem_.lambda2;
+            spent_ += double(j + 1) * double(problem_.atoms.n_columns);
         };
         factor_.extend(size_, pivot_eps * eps, entries, work_.columns);
     }
@@ -464,6 +469,7 @@ class ActiveSet {
     Workspace<T>& work_;
     const T *x_ = nullptr, *products_ = nullptr;
     double norm_x_ = 0, residual_ = 0, objective_ = 0;
+    double spent_ = 0;  // multiply-adds for products of atoms
     std::size_t rounds_ = 0;
     int certificates_ = 0;
     // After a step that did not lower the objective: atoms enter and leave one by one; not even so.

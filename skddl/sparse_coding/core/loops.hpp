@@ -33,16 +33,20 @@ struct Supports {
     }
 };
 
+// Multiply-adds to form the Gram matrix.
+inline double work_of_gram(std::size_t n_atoms, std::size_t n_features) {
+    return 0.5 * double(n_atoms) * double(n_atoms) * double(n_features);
+}
+
 // Whether codes of so many samples take less time with the Gram matrix, forming it included. Without,
 // each round takes the products of what is left of the samples with all atoms, and those of the
 // atoms in use. In multiply-adds, weighed by how fast they turned out to be.
 // `size`: of the mean support to start from; negative: from zero, or not known.
 inline bool gram_pays(std::size_t n_samples, std::size_t n_atoms, std::size_t n_features,
                       double size) {
-    const double forming = 0.5 * double(n_atoms) * double(n_atoms) * double(n_features);
     const double round = double(n_atoms) * double(n_features);
     const double saved = size < 0 ? 6 * round : 0.3 * round + 1.5 * size * size * double(n_features);
-    return double(n_samples) * saved > forming;
+    return double(n_samples) * saved > work_of_gram(n_atoms, n_features);
 }
 
 // Entries of a code that are not zero, in the mean over the first codes; -1 without codes.
@@ -71,15 +75,17 @@ struct EncodeTask {
     Rows<const T> X;
     Rows<const T> init;  // codes to start from, or nothing
     Supports supports;   // likewise
+    const std::vector<std::size_t>& samples;  // those to code, of all
     Rows<T> codes;
-    double* residuals;
+    double* residuals;   // -1: not coded, since that would take more products than are paid for
     std::vector<Kept<T>>* kept;  // or nothing
     Rows<T> remainders;
     // A few times for each thread, so that none waits long for the others at the end.
     unsigned n_threads;
     std::size_t samples_at_a_time{
-        std::clamp(X.n_rows / (4 * n_threads), tile_rows, 8 * tile_rows) / tile_rows * tile_rows};
-    Items items{(X.n_rows + samples_at_a_time - 1) / samples_at_a_time};
+        std::clamp(samples.size() / (4 * n_threads), tile_rows, 8 * tile_rows) / tile_rows *
+        tile_rows};
+    Items items{(samples.size() + samples_at_a_time - 1) / samples_at_a_time};
     std::atomic<bool> failed{false};  // for want of memory
 };
 
@@ -91,13 +97,13 @@ class Encoder {
     void run() {
         const std::size_t most = task_.samples_at_a_time;
         for (std::size_t item; task_.items.take(item);) {
-            const std::size_t first = item * most, n = std::min(most, task_.X.n_rows - first);
+            const std::size_t first = item * most, n = std::min(most, task_.samples.size() - first);
             if (!task_.problem.gram) {
                 solve(first, n, nullptr);
                 continue;
             }
             rows_.resize(n);
-            for (std::size_t i = 0; i < n; ++i) rows_[i] = task_.X[first + i];
+            for (std::size_t i = 0; i < n; ++i) rows_[i] = task_.X[task_.samples[first + i]];
             multiply(products_);
             for (std::size_t i = 0; i < n; ++i)
                 solve(first + i, 1, products_.get() + i * task_.panels.n_padded());
@@ -112,8 +118,8 @@ class Encoder {
         unfinished_.resize(n);
         for (std::size_t i = 0; i < n; ++i) {
             unfinished_[i] = i;
-            const std::size_t n_start = read_start(first + i);
-            sets_[i].begin(task_.X[first + i], products, start_.data(), n_start);
+            const std::size_t sample = task_.samples[first + i], n_start = read_start(sample);
+            sets_[i].begin(task_.X[sample], products, start_.data(), n_start);
         }
         for (bool has_begun = false; !unfinished_.empty(); has_begun = true) {
             if (has_begun) products != nullptr ? correlate_by_gram() : correlate_remainders();
@@ -125,7 +131,7 @@ class Encoder {
                 if (state == State::unfinished)
                     unfinished_[n_left++] = i;
                 else
-                    finish(first + i, sets_[i], state);
+                    finish(task_.samples[first + i], sets_[i], state);
             }
             unfinished_.resize(n_left);
         }
@@ -179,6 +185,10 @@ class Encoder {
     }
 
     void finish(std::size_t sample, const ActiveSet<T>& set, State state) {
+        if (state == State::too_dear) {
+            task_.residuals[sample] = -1;
+            return;
+        }
         task_.residuals[sample] =
             state == State::lost ? std::numeric_limits<double>::infinity() : set.residual();
         const std::size_t size = state == State::lost ? 0 : set.size();

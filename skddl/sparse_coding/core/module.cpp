@@ -7,6 +7,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -143,21 +145,32 @@ std::optional<Derivative<T>> encode_samples(
     const Panels<T> panels(n_atoms, X.shape(1));
     PackTask<T> packing{atoms, panels};
     team.run(n_threads, [&] { pack(packing); });
+    std::vector<std::size_t> left(n_samples);
+    std::iota(left.begin(), left.end(), std::size_t(0));
     Buffer<T> own_gram;
     Rows<const T> products = gram ? rows_of(*gram) : Rows<const T>{};
-    if (!gram && gram_pays(n_samples, n_atoms, X.shape(1), mean_size(starts))) {
-        own_gram.reserve(n_atoms * n_atoms);
-        GramTask<T> forming{atoms, panels, {own_gram.get(), n_atoms, n_atoms}};
-        team.run(n_threads, [&] { form_gram(forming); });
-        products = {own_gram.get(), n_atoms, n_atoms};
+    bool pays = gram_pays(n_samples, n_atoms, X.shape(1), mean_size(starts));
+    // Those for which it turns out to take too much without the Gram matrix are coded with it.
+    for (; !left.empty(); pays = true) {
+        if (!products && pays) {
+            own_gram.reserve(n_atoms * n_atoms);
+            GramTask<T> forming{atoms, panels, {own_gram.get(), n_atoms, n_atoms}};
+            team.run(n_threads, [&] { form_gram(forming); });
+            products = {own_gram.get(), n_atoms, n_atoms};
+        }
+        const double budget = products ? std::numeric_limits<double>::infinity()
+                                       : 4 * work_of_gram(n_atoms, X.shape(1)) / double(n_samples);
+        const Problem<T> problem{atoms,    products,   lambda1, lambda2,
+                                 positive, max_rounds, longest(atoms, products), budget};
+        EncodeTask<T> task{problem, panels, samples, starts, supports, left, rows_of(codes),
+                           residuals.data(), derivative ? &derivative->kept : nullptr,
+                           derivative ? derivative->remainders() : Rows<T>{}, n_threads};
+        team.run(n_threads, [&] { encode(task); });
+        if (task.failed) throw std::bad_alloc();
+        left.erase(std::remove_if(left.begin(), left.end(),
+                                  [&](std::size_t i) { return !(residuals.data()[i] < 0); }),
+                   left.end());
     }
-    const Problem<T> problem{atoms,    products,   lambda1, lambda2,
-                             positive, max_rounds, longest(atoms, products)};
-    EncodeTask<T> task{problem, panels, samples, starts, supports, rows_of(codes), residuals.data(),
-                       derivative ? &derivative->kept : nullptr,
-                       derivative ? derivative->remainders() : Rows<T>{}, n_threads};
-    team.run(n_threads, [&] { encode(task); });
-    if (task.failed) throw std::bad_alloc();
     if (memory) {
         for (std::size_t i = 0; i < n_samples; ++i) {
             const std::vector<std::int32_t>& found = derivative->kept[i].support;
@@ -196,6 +209,7 @@ void define(nb::module_& m, const char* name) {
 #define MODULE(name, variable) NB_MODULE(name, variable)
 
 MODULE(SKDDL_MODULE, m) {
+    nb::set_leak_warnings(false);  // objects may live until Python ends, in caches
     nb::class_<Team>(m, "Team")
         .def(nb::init<const std::string&>(), "openmp"_a)
         .def_prop_ro("is_openmp", &Team::is_openmp);
