@@ -22,6 +22,7 @@ from .sparse_coding._encode import samples_at_a_time
 from .sparse_coding._problem import ElasticNetProblem
 from .sparse_coding._solvers import get_solver
 from .sparse_coding._spams import spams
+from .sparse_coding._threads import few_threads
 
 # Samples that are in memory at a time, and coded to find atoms that nothing uses: as many as
 # task-driven learning starts from.
@@ -94,8 +95,9 @@ class DictionaryUpdates:
         ends. What `n_iter_` counts already has been learned from before, and is only drawn again.
         """
         resumed_at, first = self.n_iter_, 0
+        work = self.batch_size * self.components_.size
         # All of it: what is learned must not depend on whether another fit has set a limit.
-        with interrupts.held(), one_blas_thread():
+        with interrupts.held(), one_blas_thread(), few_threads(work):
             for round_ in range(_REDRAW_ROUNDS + 1):
                 n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
                 # What precedes the first mini-batch of a round has been done if that has.

@@ -29,6 +29,7 @@ from ._callbacks import EpochCallbacks, with_callbacks
 from ._interrupts import interrupts
 from ._training_data import LABELLED, UNLABELLED, Batch, Targets, TrainingData
 from .sparse_coding._solution import Supports
+from .sparse_coding._threads import few_threads
 from .training import (
     BatchSampler,
     Checkpoint,
@@ -39,6 +40,7 @@ from .training import (
     TrainingState,
     ended_by_interrupt,
     identify,
+    multiply_adds,
     train,
 )
 
@@ -354,8 +356,15 @@ class SupervisedEstimator(TorchEstimator):
             # Calls of partial_fit, of one seed, must not all draw the same.
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         until = state.iteration + n_iter
+        # Forth and back.
+        work = 3 * self.batch_size * multiply_adds(network, data.samples[np.arange(1)])
         try:
-            with interrupts.held(), own_rng, deterministic_convolutions(device):
+            with (
+                interrupts.held(),
+                own_rng,
+                deterministic_convolutions(device),
+                few_threads(work),
+            ):
                 train(
                     network,
                     compute_loss,

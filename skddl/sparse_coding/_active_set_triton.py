@@ -8,10 +8,13 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
+from . import _core
+from ._exact import encode_exactly
 from ._fista import FistaSolver
 from ._optional import can_import
 from ._precision import ACCEPTED_RESIDUAL
 from ._problem import ElasticNetProblem
+from ._solution import Solution
 from ._support import SupportSystem
 
 # Slots for atoms in use, and warps, of the launches that follow one another. The inverse on the
@@ -113,8 +116,8 @@ def solve(
     """Codes, their KKT residuals, and the linear systems on their supports.
 
     A kernel solves each sample in the type of `X`. The residuals are then computed in float64;
-    samples above the tolerance are solved again in float64, and by `FistaSolver` where that does
-    not help (more non-zeros than the kernel has slots for, supports that are nearly singular).
+    samples above the tolerance are solved again in float64, and on the CPU where that does not help
+    (more non-zeros than the kernel has slots for, supports that are nearly singular).
     The host waits for the device once per chunk of samples, unless there are such samples.
 
     Parameters
@@ -224,12 +227,19 @@ def _solve_again(
     rows = failed.nonzero()[:, 0]
     if len(rows):
         start = codes[rows].nan_to_num(0.0, 0.0, 0.0)
-        again = FistaSolver().solve(
-            problem, X[rows], dictionary, init=start, tol=None, max_iter=max_iter
-        )
+        again = _solve_on_cpu(problem, X[rows], dictionary, start, max_iter)
         codes, residual = codes.clone(), residual.clone()
-        codes[rows], residual[rows] = again.codes, again.residual.double()
+        codes[rows], residual[rows] = again.codes.to(codes), again.residual.to(residual)
     return codes, residual
+
+
+def _solve_on_cpu(
+    problem: ElasticNetProblem, X: Tensor, dictionary: Tensor, init: Tensor, max_iter: int | None
+) -> Solution:
+    """Codes by the compiled core, on the CPU; without it by FISTA, where the samples are."""
+    if _core.core is None:
+        return FistaSolver().solve(problem, X, dictionary, init=init, tol=None, max_iter=max_iter)
+    return encode_exactly(problem, X.cpu(), dictionary.cpu(), init=init.cpu(), max_iter=max_iter)
 
 
 def _launch(

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from . import _core
+from ._exact import encode_exactly
 from ._polish import polish
 from ._problem import ElasticNetProblem
 from ._solution import Solution
@@ -31,9 +32,7 @@ def finish(
     are as good, but their last digits may differ from batch to batch.
     """
     if can_finish(X):
-        from ._active_set import ActiveSetSolver  # which falls back on those who import this
-
-        return ActiveSetSolver().solve(
+        return encode_exactly(
             problem, X, dictionary, init=codes, tol=tol, max_iter=max_rounds, gram=gram
         )
     return Solution(*polish(problem, X, dictionary, codes, tol=tol, max_rounds=max_rounds))

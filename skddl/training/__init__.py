@@ -11,6 +11,7 @@ from ._optimizers import OPTIMIZERS, make_optimizer
 from ._processes import Processes, own_gpu
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
+from ._work import multiply_adds
 
 __all__ = [
     "AUGMENTATIONS",
@@ -30,6 +31,7 @@ __all__ = [
     "identify",
     "inverse_time",
     "make_optimizer",
+    "multiply_adds",
     "over_training",
     "own_gpu",
     "pack_state",

@@ -6,7 +6,7 @@ import threading
 import torch
 
 from skddl import OnlineDictionaryLearning
-from skddl.sparse_coding import _active_set, _core, _gram, _threads
+from skddl.sparse_coding import _core, _exact, _gram, _threads
 from tests.saving.data import X
 
 
@@ -19,7 +19,7 @@ def fit():
 if __name__ == "__main__":
     if sys.argv[1] == "python's":
         # As where torch has no OpenMP of GNU's; two threads, also for little work.
-        _active_set.team = _gram.team = lambda: _core.core.Team("")
+        _exact.team = _gram.team = lambda: _core.core.Team("")
         _threads._WORK_OF_A_THREAD = 1
         torch.set_num_threads(2)
     threading.Thread(target=fit).start()

@@ -9,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from skddl.sparse_coding import _active_set, _threads, kkt_residual, sparse_encode
+from skddl.sparse_coding import _exact, _threads, kkt_residual, sparse_encode
 from skddl.sparse_coding._gradient import gradient_of_beta, solve_on_supports
 from skddl.sparse_coding._problem import ElasticNetProblem
 from skddl.sparse_coding._solution import Supports
@@ -107,7 +107,7 @@ def test_in_float64_no_sample_is_left_to_another_method(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("a sample was left to another method")
 
-    monkeypatch.setattr(_active_set, "polish", refuse)
+    monkeypatch.setattr(_exact, "polish", refuse)
     rng = np.random.default_rng(0)
     for n_components in (5, 20, 80):
         for lambda1 in (1.0, 0.1, 0.01):
@@ -223,7 +223,7 @@ def test_threads_of_python_give_the_same_bits(monkeypatch, two_threads, core):
     X, dictionary = PROBLEMS["digits"]()
     lambda1 = 0.05 * lambda_max(X, dictionary)
     expected = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
-    monkeypatch.setattr(_active_set, "team", lambda: core.Team(""))
+    monkeypatch.setattr(_exact, "team", lambda: core.Team(""))
     actual = sparse_encode(X, dictionary, lambda1=lambda1, solver="active-set")
     np.testing.assert_array_equal(actual, expected)
 

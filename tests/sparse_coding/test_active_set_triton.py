@@ -85,10 +85,10 @@ def solve(X, dictionary, device, *, init=None, tol=None, max_iter=None, **weight
 def no_other_method(monkeypatch):
     """Fail where the kernel leaves a sample to another solver."""
 
-    def refuse(self, problem, X, *arguments, **options):
+    def refuse(problem, X, *arguments):
         raise AssertionError(f"{len(X)} samples were left to another solver.")
 
-    monkeypatch.setattr(active_set_triton.FistaSolver, "solve", refuse)
+    monkeypatch.setattr(active_set_triton, "_solve_on_cpu", refuse)
 
 
 @on_each_device
