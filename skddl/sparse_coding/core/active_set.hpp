@@ -14,6 +14,7 @@
 
 #include "cholesky.hpp"
 #include "memory.hpp"
+#include "problem.hpp"
 
 namespace skddl {
 
@@ -31,32 +32,6 @@ constexpr double noise_eps = 20;
 constexpr double exact = 1e-9;
 // Newton steps on one support, and supports, until that holds: rarely more than 2 and 3.
 constexpr int most_newton_steps = 6, most_certificates = 20;
-// Atoms in a stretch, of which the largest correlation is noted.
-constexpr std::size_t stretch_size = 64;
-
-template <class T>
-struct Problem {
-    Rows<const T> atoms;
-    Rows<const T> gram;  // D D', or nothing
-    double lambda1, lambda2;
-    bool positive;
-    std::size_t max_rounds;
-    double atom_norm;  // of the longest atom
-    // Multiply-adds that a sample may take in products that the Gram matrix would have saved.
-    double budget;
-};
-
-// Room to compute in, for one sample at a time.
-template <class T>
-struct Workspace {
-    explicit Workspace(const Problem<T>& problem)
-        : maxima(problem.atoms.n_rows / stretch_size + 1), remainder(problem.atoms.n_columns) {}
-
-    Buffer<T> maxima;
-    Buffer<double> remainder;  // x - a D
-    Buffer<double> next;       // a minimiser, or a step
-    Buffer<double> columns;    // of a factor that is extended
-};
 
 // An atom in use.
 struct Used {
@@ -95,7 +70,8 @@ class ActiveSet {
     // in the first round, it becomes that of the support to start from.
     State round(T* correlation) {
         State state = correlation != nullptr ? examine(correlation) : State::unfinished;
-        if (state == State::unfinished && spent_ > problem_.budget) return State::too_dear;
+        if (state == State::unfinished && !problem_.gram && spent_ > problem_.budget)
+            return State::too_dear;
         if (state == State::unfinished && !minimise()) state = State::lost;
         if (state == State::lost && is_warm_) {  // the start may have been a bad one
             is_warm_ = false;

@@ -7,13 +7,13 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <algorithm>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
-#include "loops.hpp"
+#include "derivative.hpp"
+#include "encode.hpp"
 #include "team.hpp"
 
 namespace nb = nanobind;
@@ -43,11 +43,8 @@ void gram_matrix(const Team& team, unsigned n_threads, const Matrix<const T>& di
                  const Matrix<T>& gram) {
     require_shape("gram", gram, dictionary.shape(0), dictionary.shape(0));
     const nb::gil_scoped_release release;
-    const Panels<T> panels(dictionary.shape(0), dictionary.shape(1));
-    PackTask<T> packing{rows_of(dictionary), panels};
-    team.run(n_threads, [&] { pack(packing); });
-    GramTask<T> task{rows_of(dictionary), panels, rows_of(gram)};
-    team.run(n_threads, [&] { form_gram(task); });
+    const Rows<const T> atoms = rows_of(dictionary);
+    form_gram(atoms, Panels<T>(atoms, team, n_threads), rows_of(gram), team, n_threads);
 }
 
 // The derivative of the codes of a batch.
@@ -55,55 +52,38 @@ template <class T>
 class Derivative {
   public:
     Derivative(const Matrix<const T>& dictionary, std::size_t n_samples)
-        : dictionary_(dictionary),
-          kept(n_samples),
-          remainders_(n_samples * dictionary.shape(1)) {}
-
-    Rows<T> remainders() const {
-        return {remainders_.get(), kept.size(), dictionary_.shape(1)};
-    }
+        : kept(n_samples, dictionary.shape(1)), dictionary_(dictionary) {}
 
     // Samples that have none here: their systems are nearly singular, or were not solved.
     std::vector<std::size_t> missing() const {
         std::vector<std::size_t> found;
-        for (std::size_t i = 0; i < kept.size(); ++i)
-            if (!kept[i].is_known) found.push_back(i);
+        for (std::size_t i = 0; i < kept.samples.size(); ++i)
+            if (!kept.samples[i].is_known) found.push_back(i);
         return found;
     }
 
     // Take note that the codes of some samples were changed.
     void forget(const std::vector<std::size_t>& samples) {
-        for (const std::size_t i : samples) kept.at(i).is_known = false;
+        for (const std::size_t i : samples) kept.samples.at(i).is_known = false;
     }
 
     // dl/dX and, if wanted, dl/ddictionary, from dl/dcodes.
     void gradient(const Team& team, unsigned n_threads, const Matrix<const T>& grad_codes,
                   const Matrix<T>& grad_X, const std::optional<Matrix<T>>& grad_dictionary) const {
         const std::size_t n_atoms = dictionary_.shape(0), n_features = dictionary_.shape(1);
-        require_shape("grad_codes", grad_codes, kept.size(), n_atoms);
-        require_shape("grad_X", grad_X, kept.size(), n_features);
+        require_shape("grad_codes", grad_codes, kept.samples.size(), n_atoms);
+        require_shape("grad_X", grad_X, kept.samples.size(), n_features);
         if (grad_dictionary) require_shape("grad_dictionary", *grad_dictionary, n_atoms, n_features);
         const nb::gil_scoped_release release;
-            std::vector<std::vector<double>> beta(kept.size());
-        DifferentiateTask<T> task{rows_of(dictionary_), kept, rows_of(grad_codes), beta,
-                                  rows_of(grad_X)};
-        team.run(n_threads, [&] { differentiate(task); });
-        if (task.failed) throw std::bad_alloc();
-        if (!grad_dictionary) return;
-        const Rows<const T> grad_x{grad_X.data(), kept.size(), n_features};
-        const Rows<const T> remainder{remainders_.get(), kept.size(), n_features};
-        AccumulateTask<T> summing{kept, beta, remainder, grad_x, rows_of(*grad_dictionary)};
-        team.run(n_threads, [&] { accumulate(summing); });
+        Differentiation<T>(kept, rows_of(dictionary_), rows_of(grad_codes), rows_of(grad_X),
+                           grad_dictionary ? rows_of(*grad_dictionary) : Rows<T>{})
+            .run(team, n_threads);
     }
+
+    KeptBatch<T> kept;
 
   private:
     Matrix<const T> dictionary_;
-
-  public:
-    std::vector<Kept<T>> kept;
-
-  private:
-    Buffer<T> remainders_;
 };
 
 // Signed atoms from 1, their numbers, and which row belongs to each sample, if not the same.
@@ -121,65 +101,35 @@ Supports supports_of(const SupportArrays& arrays, std::size_t n_samples) {
 }
 
 template <class T>
-std::optional<Derivative<T>> encode_samples(
+std::optional<Derivative<T>> encode_batch(
     const Team& team, unsigned n_threads, const Matrix<const T>& X,
     const Matrix<const T>& dictionary, const std::optional<Matrix<const T>>& gram,
-    const std::optional<Matrix<const T>>& init,
-    const std::optional<SupportArrays>& memory, const Matrix<T>& codes,
-    const Array<double, 1>& residuals, double lambda1, double lambda2, bool positive,
-    std::size_t max_rounds, bool differentiable) {
+    const std::optional<Matrix<const T>>& init, const std::optional<SupportArrays>& supports,
+    const Matrix<T>& codes, const Array<double, 1>& residuals, double lambda1, double lambda2,
+    bool positive, std::size_t max_rounds, bool differentiable) {
     const std::size_t n_samples = X.shape(0), n_atoms = dictionary.shape(0);
     require_shape("dictionary", dictionary, n_atoms, X.shape(1));
     require_shape("codes", codes, n_samples, n_atoms);
     if (gram) require_shape("gram", *gram, n_atoms, n_atoms);
     if (init) require_shape("init", *init, n_samples, n_atoms);
-    const Supports supports = memory ? supports_of(*memory, n_samples) : Supports{};
-    if (residuals.shape(0) != n_samples) throw nb::value_error("residuals do not fit");
-
+    if (residuals.shape(0) != n_samples) throw nb::value_error("residuals has another length");
     std::optional<Derivative<T>> derivative;
-    if (differentiable || memory) derivative.emplace(dictionary, n_samples);
-
+    if (differentiable || supports) derivative.emplace(dictionary, n_samples);
+    const Batch<T> batch{rows_of(X),
+                         rows_of(dictionary),
+                         gram ? rows_of(*gram) : Rows<const T>{},
+                         init ? rows_of(*init) : Rows<const T>{},
+                         supports ? supports_of(*supports, n_samples) : Supports{},
+                         lambda1,
+                         lambda2,
+                         positive,
+                         max_rounds,
+                         rows_of(codes),
+                         residuals.data(),
+                         derivative ? &derivative->kept : nullptr};
     const nb::gil_scoped_release release;
-    const Rows<const T> samples = rows_of(X), atoms = rows_of(dictionary);
-    const Rows<const T> starts = init ? rows_of(*init) : Rows<const T>{};
-    const Panels<T> panels(n_atoms, X.shape(1));
-    PackTask<T> packing{atoms, panels};
-    team.run(n_threads, [&] { pack(packing); });
-    std::vector<std::size_t> left(n_samples);
-    std::iota(left.begin(), left.end(), std::size_t(0));
-    Buffer<T> own_gram;
-    Rows<const T> products = gram ? rows_of(*gram) : Rows<const T>{};
-    bool pays = gram_pays(n_samples, n_atoms, X.shape(1), mean_size(starts));
-    // Those for which it turns out to take too much without the Gram matrix are coded with it.
-    for (; !left.empty(); pays = true) {
-        if (!products && pays) {
-            own_gram.reserve(n_atoms * n_atoms);
-            GramTask<T> forming{atoms, panels, {own_gram.get(), n_atoms, n_atoms}};
-            team.run(n_threads, [&] { form_gram(forming); });
-            products = {own_gram.get(), n_atoms, n_atoms};
-        }
-        const double budget = products ? std::numeric_limits<double>::infinity()
-                                       : 4 * work_of_gram(n_atoms, X.shape(1)) / double(n_samples);
-        const Problem<T> problem{atoms,    products,   lambda1, lambda2,
-                                 positive, max_rounds, longest(atoms, products), budget};
-        EncodeTask<T> task{problem, panels, samples, starts, supports, left, rows_of(codes),
-                           residuals.data(), derivative ? &derivative->kept : nullptr,
-                           derivative ? derivative->remainders() : Rows<T>{}, n_threads};
-        team.run(n_threads, [&] { encode(task); });
-        if (task.failed) throw std::bad_alloc();
-        left.erase(std::remove_if(left.begin(), left.end(),
-                                  [&](std::size_t i) { return !(residuals.data()[i] < 0); }),
-                   left.end());
-    }
-    if (memory) {
-        for (std::size_t i = 0; i < n_samples; ++i) {
-            const std::vector<std::int32_t>& found = derivative->kept[i].support;
-            const std::size_t row = supports.row(i);
-            const std::size_t size = std::min(found.size(), supports.atoms.n_columns);
-            std::copy_n(found.data(), size, supports.atoms[row]);
-            supports.sizes[row] = std::int32_t(size);
-        }
-    }
+    encode(batch, team, n_threads);
+    if (supports) write_supports(batch);
     return derivative;
 }
 
@@ -196,7 +146,7 @@ void define(nb::module_& m, const char* name) {
     });
     m.def("gram_matrix", &gram_matrix<T>, "team"_a, "n_threads"_a, "dictionary"_a.noconvert(),
           "gram"_a.noconvert());
-    m.def("encode", &encode_samples<T>, "team"_a, "n_threads"_a, "X"_a.noconvert(),
+    m.def("encode", &encode_batch<T>, "team"_a, "n_threads"_a, "X"_a.noconvert(),
           "dictionary"_a.noconvert(), "gram"_a.noconvert().none(), "init"_a.noconvert().none(),
           "supports"_a.noconvert().none(), "codes"_a.noconvert(), "residuals"_a.noconvert(),
           nb::kw_only(), "lambda1"_a, "lambda2"_a, "positive"_a, "max_rounds"_a,

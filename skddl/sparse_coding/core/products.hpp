@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "memory.hpp"
+#include "team.hpp"
 
 namespace skddl {
 
@@ -42,47 +43,43 @@ class Items {
 // Atoms in panels: a panel holds as many atoms as a line of the cache holds numbers, by columns,
 // and zeros after the last atom.
 template <class T>
-struct Panels {
+class Panels {
+  public:
     static constexpr std::size_t width = width_of<T>;
 
-    Panels(std::size_t n_atoms, std::size_t n_features)
-        : n_panels((n_atoms + width - 1) / width),
-          n_features(n_features),
-          data(n_panels * n_features * width) {}
+    Panels(const Rows<const T>& atoms, const Team& team, unsigned n_threads)
+        : n_panels((atoms.n_rows + width - 1) / width),
+          n_features(atoms.n_columns),
+          memory_(n_panels * n_features * width) {
+        Items panels(n_panels);
+        team.run(n_threads, [&] {
+            for (std::size_t panel; panels.take(panel);) pack(atoms, panel);
+        });
+    }
 
-    T* operator[](std::size_t panel) const { return data.get() + panel * n_features * width; }
+    T* operator[](std::size_t panel) const { return memory_.get() + panel * n_features * width; }
     std::size_t n_padded() const { return n_panels * width; }
 
-    std::size_t n_panels, n_features;
-    Buffer<T> data;
-};
+    const std::size_t n_panels, n_features;
 
-template <class T>
-struct PackTask {
-    Rows<const T> atoms;
-    const Panels<T>& panels;
-    Items items{panels.n_panels};
-};
-
-template <class T>
-void pack(PackTask<T>& task) {
-    constexpr std::size_t width = Panels<T>::width;
-    for (std::size_t panel; task.items.take(panel);) {
-        const std::size_t first = panel * width;
-        const std::size_t count = std::min(width, task.atoms.n_rows - first);
-        T* to = task.panels[panel];
+  private:
+    void pack(const Rows<const T>& atoms, std::size_t panel) const {
+        const std::size_t first = panel * width, count = std::min(width, atoms.n_rows - first);
+        T* to = (*this)[panel];
         // Some features at a time: their lines stay in the cache until they are full.
-        for (std::size_t begin = 0; begin < task.atoms.n_columns; begin += width) {
-            const std::size_t end = std::min(begin + width, task.atoms.n_columns);
+        for (std::size_t begin = 0; begin < n_features; begin += width) {
+            const std::size_t end = std::min(begin + width, n_features);
             for (std::size_t j = 0; j < count; ++j) {
-                const T* atom = task.atoms[first + j];
+                const T* atom = atoms[first + j];
                 for (std::size_t f = begin; f < end; ++f) to[f * width + j] = atom[f];
             }
             for (std::size_t f = begin; f < end; ++f)
                 std::fill(to + f * width + count, to + (f + 1) * width, T(0));
         }
     }
-}
+
+    Buffer<T> memory_;
+};
 
 // Rows that share their way through a panel: with a line of atoms each, they fill the registers of
 // AVX2, and hide the latency of products with AVX-512.
@@ -133,39 +130,32 @@ inline void correlate(const T* const* rows, std::size_t n_rows, const Panels<T>&
     }
 }
 
-template <class T>
-struct GramTask {
-    static constexpr std::size_t rows_of_item = 8 * tile_rows;
-
-    Rows<const T> atoms;
-    const Panels<T>& panels;
-    Rows<T> gram;
-    Items items{(atoms.n_rows + rows_of_item - 1) / rows_of_item};
-};
-
 // D D', of which only one half is computed, and mirrored.
 template <class T>
-void form_gram(GramTask<T>& task) {
-    constexpr std::size_t width = Panels<T>::width, most = GramTask<T>::rows_of_item;
-    const std::size_t n_atoms = task.atoms.n_rows, n_features = task.atoms.n_columns;
-    alignas(line_bytes) T tile[most * width];
-    const T* rows[most];
-    for (std::size_t item; task.items.take(item);) {
-        const std::size_t top = item * most, n_rows = std::min(most, n_atoms - top);
-        for (std::size_t r = 0; r < n_rows; ++r) rows[r] = task.atoms[top + r];
-        for (std::size_t panel = top / width; panel < task.panels.n_panels; ++panel) {
-            for (std::size_t begin = 0; begin < n_features; begin += tile_features)
-                multiply_panel(rows, n_rows, task.panels[panel], begin,
-                               std::min(begin + tile_features, n_features), tile, width);
-            const std::size_t left = panel * width, count = std::min(width, n_atoms - left);
-            for (std::size_t r = 0; r < n_rows; ++r)
-                std::copy_n(tile + r * width, count, task.gram[top + r] + left);
-            for (std::size_t j = 0; j < count; ++j) {
-                T* below = task.gram[left + j] + top;
-                for (std::size_t r = 0; r < n_rows; ++r) below[r] = tile[r * width + j];
+void form_gram(const Rows<const T>& atoms, const Panels<T>& panels, const Rows<T>& gram,
+               const Team& team, unsigned n_threads) {
+    constexpr std::size_t width = Panels<T>::width, most = 8 * tile_rows;
+    Items items((atoms.n_rows + most - 1) / most);
+    team.run(n_threads, [&] {
+        alignas(line_bytes) T tile[most * width];
+        const T* rows[most];
+        for (std::size_t item; items.take(item);) {
+            const std::size_t top = item * most, n_rows = std::min(most, atoms.n_rows - top);
+            for (std::size_t r = 0; r < n_rows; ++r) rows[r] = atoms[top + r];
+            for (std::size_t panel = top / width; panel < panels.n_panels; ++panel) {
+                for (std::size_t begin = 0; begin < panels.n_features; begin += tile_features)
+                    multiply_panel(rows, n_rows, panels[panel], begin,
+                                   std::min(begin + tile_features, panels.n_features), tile, width);
+                const std::size_t left = panel * width, n = std::min(width, atoms.n_rows - left);
+                for (std::size_t r = 0; r < n_rows; ++r)
+                    std::copy_n(tile + r * width, n, gram[top + r] + left);
+                for (std::size_t j = 0; j < n; ++j) {
+                    T* below = gram[left + j] + top;
+                    for (std::size_t r = 0; r < n_rows; ++r) below[r] = tile[r * width + j];
+                }
             }
         }
-    }
+    });
 }
 
 }  // namespace skddl
