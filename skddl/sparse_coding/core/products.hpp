@@ -84,24 +84,27 @@ class Panels {
 // Rows that share their way through a panel: with a line of atoms each, they fill the registers of
 // AVX2, and hide the latency of products with AVX-512.
 constexpr std::size_t tile_rows = 6;
-// Features of a panel and of the rows that stay in the nearest cache meanwhile.
-constexpr std::size_t tile_features = 512;
+// Features of a panel and of the rows that stay in the nearest cache meanwhile. Sums over these are
+// added up: one sum over all of 200,000 features would be rounded too often.
+constexpr std::size_t tile_features = 128;
 
 template <class T, std::size_t n_rows>
 inline void multiply_tile(const T* const* rows, const T* panel, std::size_t begin, std::size_t end,
                           T* to, std::size_t stride) {
     Lanes<T> sums[n_rows];
-    for (std::size_t r = 0; r < n_rows; ++r)
-        sums[r] = begin ? load(to + r * stride) : Lanes<T>{};
+    for (std::size_t r = 0; r < n_rows; ++r) sums[r] = Lanes<T>{};
     for (std::size_t f = begin; f < end; ++f) {
         const Lanes<T> line = load(panel + f * width_of<T>);
         for (std::size_t r = 0; r < n_rows; ++r) sums[r] += rows[r][f] * line;
     }
-    for (std::size_t r = 0; r < n_rows; ++r) store(sums[r], to + r * stride);
+    for (std::size_t r = 0; r < n_rows; ++r) {
+        if (begin) sums[r] += load(to + r * stride);
+        store(sums[r], to + r * stride);
+    }
 }
 
-// Products of some rows with the atoms of a panel, for each row to a line at `to`. Each is one sum
-// over features in their order, whatever the other rows are.
+// Products of some rows with the atoms of a panel, for each row to a line at `to`, over some features.
+// Each is summed in one order, whatever the other rows are.
 template <class T>
 inline void multiply_panel(const T* const* rows, std::size_t n_rows, const T* panel,
                            std::size_t begin, std::size_t end, T* to, std::size_t stride) {
