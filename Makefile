@@ -94,9 +94,9 @@ sanitize: .venv-sanitize/.installed  ## the tests of sparse coding, the core wit
 # Of this machine; .github/workflows/wheels.yml builds those that others can use.
 wheel: $(VENV)/.installed-wheel  ## a wheel, in dist/, that runs without a compiler
 	rm -rf dist
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(RUN) -m pip wheel \
-		--disable-pip-version-check --quiet --no-deps --wheel-dir dist/built .
-	$(RUN) -m auditwheel repair --wheel-dir dist dist/built/*.whl
+	SKDDL_REQUIRE_CORE=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(RUN) -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir dist/built .
+	PATH="$(VENV)/bin:$$PATH" $(RUN) -m auditwheel repair --wheel-dir dist dist/built/*.whl
 	rm -r dist/built
 	$(RUN) -m auditwheel show dist/*.whl
 

@@ -10,6 +10,15 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+# KKT residual, in units of lambda1, that codes in float32 are promised to have.
+PROMISED = 1e-4
+
+
+def require_promised(residuals, what):
+    """End the program if one of the KKT residuals of what was timed is not as promised."""
+    if not np.max(residuals) <= PROMISED:
+        sys.exit(f"{what}: a KKT residual of {np.max(residuals):.1e}, not {PROMISED:g} at most.")
+
 
 def medians(functions, repeats, device, warm_up=3, settle=False):
     """Median seconds of each function, called in turns, and the seconds of each call.

@@ -209,7 +209,7 @@ def relative_change(old, new):
 
 
 def large_problems(X):
-    """2,000 atoms of 500 features and 30 non-zeros: random ones, and images among images."""
+    """30 non-zeros of 2,000 atoms of 500 features, random ones and images, and of 4,096 of 768."""
     rng = np.random.default_rng(0)
     dictionary = unit_rows(rng.standard_normal((2000, 500)))
     codes = np.zeros((1000, 2000))
@@ -221,6 +221,7 @@ def large_problems(X):
     _, _, components = np.linalg.svd(X[:4000], full_matrices=False)
     inputs = X[:4000] @ components[:500].T
     yield with_nonzeros("images in 2,000 other images", inputs[2000:], unit_rows(inputs[:2000]), 30)
+    yield problem_of_size(4096, 768, 2000, 30)
 
 
 def problem_of_size(n_components, n_features, n_samples, n_nonzero=20):

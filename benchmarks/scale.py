@@ -26,13 +26,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
+from _measure import require_promised
 from threadpoolctl import threadpool_info
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 from skddl.datasets import load_mnist
+from skddl.sparse_coding import kkt_residual
 
 HERE = Path(__file__).parent
 N_FEATURES, N_FITTED = 784, 10_000
+N_CHECKED = 500  # samples whose codes are
 NOISE = 0.005  # standard deviation per pixel; images have a norm of 1
 LIMIT_MIB = 1024
 
@@ -96,6 +100,13 @@ def measure(model_path, samples_path, n_samples):
     seconds = time.perf_counter() - began
     done.set()
     watcher.join()
+    rows = np.linspace(0, n_samples - 1, N_CHECKED).astype(int)
+    with torch.no_grad():
+        inputs = model.module_.features(torch.from_numpy(samples[rows])).numpy()
+    residual = kkt_residual(
+        inputs, model.components_, codes[rows].toarray(), **vars(model.module_.code.problem)
+    )
+    require_promised(residual, f"{codes.shape[1]} atoms, {n_samples} samples")
     result = {
         "n_samples": n_samples,
         "n_atoms": codes.shape[1],

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 
 import torch
-from _measure import median_ratio, medians, peak_memory
+from _measure import median_ratio, medians, peak_memory, require_promised
 from _speed_problems import BATCH, features_of, load_images, make_network, mid_training
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -97,6 +97,9 @@ def time_step(network, older, x, target, device, repeats):
     inputs.requires_grad_()
     fixed = copy.deepcopy(code)  # not one that the steps write to
     codes = fixed(inputs)
+    arrays = (inputs.detach(), code.dictionary.detach(), codes.detach())
+    residual = kkt_residual(*arrays, **vars(code.problem))
+    require_promised(residual.cpu().numpy(), "the codes of a step of TDDL-CNN")
     direction = torch.randn_like(codes)
     dictionary = fixed.dictionary.detach()
 
@@ -195,6 +198,7 @@ def time_unrolled(network, x, target, device, repeats):
             )
             for name, a in (("implicit", network), ("unrolled", unrolled))
         }
+    require_promised(residual["implicit"].cpu().numpy(), "the codes of a step of TDDL-LIN")
     result = {
         "milliseconds": {name: 1e3 * value for name, value in median.items()},
         "unrolled over implicit": median_ratio(seconds, "unrolled", "implicit"),
