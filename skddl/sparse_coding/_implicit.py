@@ -8,6 +8,7 @@ Each step is a function of autograd's with a rule for ``torch.vmap``, so that ``
 what autograd gives.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,12 @@ class Coder:
     gradient: Gradient | None = None
 
 
+def _known_signature(forward: Any) -> Any:
+    """Note the signature of a function, which torch asks for in each call: it takes 100 us to find."""
+    forward.__signature__ = inspect.signature(forward)
+    return staticmethod(forward)
+
+
 class _OnceDifferentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
@@ -55,7 +62,7 @@ class _OnceDifferentiable(torch.autograd.Function):
 class ImplicitCode(torch.autograd.Function):
     """``codes = alpha*(x, D)``, differentiated as in Algorithm 1 and Eq. (12) of paper 1."""
 
-    @staticmethod
+    @_known_signature
     def forward(X: Tensor, dictionary: Tensor, coder: Coder) -> Tensor:
         solution = solve(
             coder.problem,
@@ -114,7 +121,7 @@ class ImplicitCode(torch.autograd.Function):
 class _CodeGradient(_OnceDifferentiable):
     """From ``dl/da`` to ``dl/dX`` and, if wanted, ``dl/dD``."""
 
-    @staticmethod
+    @_known_signature
     def forward(
         grad_codes: Tensor,
         X: Tensor,
@@ -156,7 +163,7 @@ class _CodeGradient(_OnceDifferentiable):
 class _SupportSolve(_OnceDifferentiable):
     """``(D_S D_S' + lambda2 I)^-1 right_S`` on the support S of each code, 0 elsewhere."""
 
-    @staticmethod
+    @_known_signature
     def forward(
         right: Tensor, dictionary: Tensor, codes: Tensor, problem: ElasticNetProblem
     ) -> Tensor:
