@@ -200,7 +200,7 @@ template <class T>
 void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Panels<T>& panels,
                     const std::vector<std::size_t>& samples, const Team& team, unsigned n_threads) {
     // A few times for each thread, so that none waits long for the others at the end.
-    const std::size_t at_a_time = std::clamp(samples.size() / (4 * n_threads), tile_rows,
+    const std::size_t at_a_time = std::clamp(samples.size() / (16 * n_threads), tile_rows,
                                              8 * tile_rows) / tile_rows * tile_rows;
     Items items((samples.size() + at_a_time - 1) / at_a_time);
     std::atomic<bool> failed{false};
