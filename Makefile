@@ -36,9 +36,8 @@ $(VENV)/.installed-%: $(VENV)/.installed
 	$(PIP_INSTALL) -e '.[$*]'
 	@touch $@
 
-# One thread: so little work gains nothing from more, which wait for one another on a busy machine.
 demo: $(VENV)/.installed  ## train on digits, print a table, write figures to demo_output/
-	OMP_NUM_THREADS=1 $(RUN) examples/demo.py
+	$(RUN) examples/demo.py
 
 test: lint typecheck  ## lint, types, doctests and the tests that are not slow
 	$(PYTEST) $(QUICK)
@@ -100,9 +99,10 @@ wheel: $(VENV)/.installed-wheel  ## a wheel, in dist/, that runs without a compi
 	rm -r dist/built
 	$(RUN) -m auditwheel show dist/*.whl
 
-lint: $(VENV)/.installed  ## ruff: rules and format; tables that are as the results are
+lint: $(VENV)/.installed  ## ruff: rules and format; the format of the core; tables that are as the results are
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(wildcard skddl/sparse_coding/core/*.?pp)
 	$(RUN) benchmarks/speed_tables.py --check
 
 typecheck: $(VENV)/.installed  ## mypy
@@ -115,9 +115,11 @@ docs: $(VENV)/.installed-docs  ## run the gallery, build the documentation in do
 notebooks: $(VENV)/.installed-notebooks  ## execute the notebooks in place
 	OMP_NUM_THREADS=1 $(RUN) -m jupyter execute --inplace notebooks/*.ipynb
 
-bench: $(VENV)/.installed-bench  ## time the solvers and a training step, refresh the tables
+bench: $(VENV)/.installed-bench  ## time the solvers, a training step, starts and threads, refresh the tables
 	$(RUN) benchmarks/encode.py
 	$(RUN) benchmarks/step.py
+	$(RUN) benchmarks/startup.py
+	$(RUN) benchmarks/threads.py
 	$(RUN) benchmarks/speed_tables.py
 
 clean:  ## remove what the targets wrote, except .venv*

@@ -71,8 +71,6 @@ learners = {
         random_state=0,
     ),
 }
-learners["skddl"].partial_fit(batches[0])  # compiles, if nothing has been compiled before
-learners["skddl"] = OnlineDictionaryLearning(100, lambda1=lambda1, init=start_atoms, random_state=0)
 
 curves = {}
 for name, learner in learners.items():

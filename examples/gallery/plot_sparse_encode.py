@@ -33,7 +33,7 @@ lambda1 = 0.05
 # The code of a sample is the minimum of a convex problem, so all solvers give the same, if they
 # finish. The residual is the largest violation of the optimality conditions, in units of
 # ``lambda1``: it proves that a code is exact without another to compare with. The time is that of
-# a second call: the first may compile.
+# a second call.
 
 few = X[:500]
 coders = {

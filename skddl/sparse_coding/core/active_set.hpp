@@ -126,7 +126,8 @@ class ActiveSet {
             worst = std::max(worst, work_.maxima[i] - problem_.lambda1);
         }
         const double length = problem_.atom_norm;
-        const double noise = noise_eps * eps * length * (norm_x_ + length * norm_code) + underflow();
+        const double noise =
+            noise_eps * eps * length * (norm_x_ + length * norm_code) + underflow();
         if (rounds_++ == problem_.max_rounds) {
             residual_ = (std::max(worst, 0.0) + noise) / problem_.lambda1;
             return State::out_of_rounds;
@@ -268,8 +269,8 @@ class ActiveSet {
             remainder();
             for (std::size_t j = 0; j < problem_.atoms.n_rows; ++j) {
                 if (!(magnitude(correlation[j]) > problem_.lambda1 - noise)) continue;
-                const double value = dot(problem_.atoms[j], work_.remainder.get(),
-                                         problem_.atoms.n_columns);
+                const double value =
+                    dot(problem_.atoms[j], work_.remainder.get(), problem_.atoms.n_columns);
                 const double violation = magnitude(value) - problem_.lambda1;
                 residual = std::max(residual, violation);
                 if (violation <= floor || size_ == known_ + most_entering) continue;
@@ -295,8 +296,8 @@ class ActiveSet {
             double residual = 0;
             for (std::size_t i = 0; i < size_; ++i) {
                 const Used& used = support_[i];
-                next[i] = dot(problem_.atoms[used.atom], work_.remainder.get(),
-                              problem_.atoms.n_columns);
+                next[i] =
+                    dot(problem_.atoms[used.atom], work_.remainder.get(), problem_.atoms.n_columns);
                 next[i] -= problem_.lambda2 * used.code + problem_.lambda1 * used.sign;
                 residual = std::max(residual, std::abs(next[i]));
             }

@@ -49,14 +49,15 @@ inline double work_of_gram(std::size_t n_atoms, std::size_t n_features) {
     return 0.5 * double(n_atoms) * double(n_atoms) * double(n_features);
 }
 
-// Whether codes of so many samples take less time with the Gram matrix, forming it included. Without,
-// each round takes the products of what is left of the samples with all atoms, and those of the
-// atoms in use. In multiply-adds, weighed by how fast they turned out to be.
-// `size`: of the mean support to start from; negative: from zero, or not known.
+// Whether codes of so many samples take less time with the Gram matrix, forming it included.
+// Without, each round takes the products of what is left of the samples with all atoms, and those
+// of the atoms in use. In multiply-adds, weighed by how fast they turned out to be. `size`: of the
+// mean support to start from; negative: from zero, or not known.
 inline bool gram_pays(std::size_t n_samples, std::size_t n_atoms, std::size_t n_features,
                       double size) {
     const double round = double(n_atoms) * double(n_features);
-    const double saved = size < 0 ? 6 * round : 0.3 * round + 1.5 * size * size * double(n_features);
+    const double saved =
+        size < 0 ? 6 * round : 0.3 * round + 1.5 * size * size * double(n_features);
     return double(n_samples) * saved > work_of_gram(n_atoms, n_features);
 }
 
@@ -86,8 +87,8 @@ class Encoder {
     }
 
   private:
-    // Either one sample, whose products with all atoms are known, as is the Gram matrix; or several,
-    // for which a round is one way through all atoms.
+    // Either one sample, whose products with all atoms are known, as is the Gram matrix; or
+    // several, for which a round is one way through all atoms.
     void solve(const std::size_t* samples, std::size_t n, const T* products) {
         while (sets_.size() < n) sets_.emplace_back(problem_, work_);
         unfinished_.resize(n);
@@ -200,8 +201,9 @@ template <class T>
 void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Panels<T>& panels,
                     const std::vector<std::size_t>& samples, const Team& team, unsigned n_threads) {
     // A few times for each thread, so that none waits long for the others at the end.
-    const std::size_t at_a_time = std::clamp(samples.size() / (16 * n_threads), tile_rows,
-                                             8 * tile_rows) / tile_rows * tile_rows;
+    const std::size_t at_a_time =
+        std::clamp(samples.size() / (16 * n_threads), tile_rows, 8 * tile_rows) / tile_rows *
+        tile_rows;
     Items items((samples.size() + at_a_time - 1) / at_a_time);
     std::atomic<bool> failed{false};
     team.run(n_threads, [&] {

@@ -140,4 +140,40 @@ inline void subtract_rows(A* values, std::size_t size, std::size_t n, Factor fac
     for (; i < n; ++i) subtract(values, A(factor(i)), row(i), size);
 }
 
+// to[j * to_stride + i] = from[i * from_stride + j], for n_rows x n_columns numbers.
+template <class T>
+inline void transpose(const T* from, std::size_t from_stride, std::size_t n_rows,
+                      std::size_t n_columns, T* to, std::size_t to_stride) {
+    std::size_t i = 0;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+    using Four = typename LanesOf<T, 4 * sizeof(T)>::type;
+    for (; i + 4 <= n_rows; i += 4) {
+        std::size_t j = 0;
+        for (; j + 4 <= n_columns; j += 4) {
+            Four r[4];
+            for (std::size_t k = 0; k < 4; ++k)
+                std::memcpy(&r[k], from + (i + k) * from_stride + j, sizeof(Four));
+            const Four a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+            const Four b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+            const Four c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+            const Four d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+            r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+            r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+            r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+            r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+            for (std::size_t k = 0; k < 4; ++k)
+                std::memcpy(to + (j + k) * to_stride + i, &r[k], sizeof(Four));
+        }
+        for (; j < n_columns; ++j)
+            for (std::size_t k = 0; k < 4; ++k)
+                to[j * to_stride + i + k] = from[(i + k) * from_stride + j];
+    }
+#endif
+#endif
+    for (; i < n_rows; ++i)
+        for (std::size_t j = 0; j < n_columns; ++j)
+            to[j * to_stride + i] = from[i * from_stride + j];
+}
+
 }  // namespace skddl

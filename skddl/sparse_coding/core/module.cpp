@@ -73,7 +73,8 @@ class Derivative {
         const std::size_t n_atoms = dictionary_.shape(0), n_features = dictionary_.shape(1);
         require_shape("grad_codes", grad_codes, kept.samples.size(), n_atoms);
         require_shape("grad_X", grad_X, kept.samples.size(), n_features);
-        if (grad_dictionary) require_shape("grad_dictionary", *grad_dictionary, n_atoms, n_features);
+        if (grad_dictionary)
+            require_shape("grad_dictionary", *grad_dictionary, n_atoms, n_features);
         const nb::gil_scoped_release release;
         Differentiation<T>(kept, rows_of(dictionary_), rows_of(grad_codes), rows_of(grad_X),
                            grad_dictionary ? rows_of(*grad_dictionary) : Rows<T>{})
@@ -141,9 +142,8 @@ void define(nb::module_& m, const char* name) {
         .def("gradient", &Derivative<T>::gradient, "team"_a, "n_threads"_a,
              "grad_codes"_a.noconvert(), "grad_X"_a.noconvert(),
              "grad_dictionary"_a.noconvert().none());
-    m.def("largest", [](const Array<const T, 1>& values) {
-        return largest(values.data(), values.size());
-    });
+    m.def("largest",
+          [](const Array<const T, 1>& values) { return largest(values.data(), values.size()); });
     m.def("gram_matrix", &gram_matrix<T>, "team"_a, "n_threads"_a, "dictionary"_a.noconvert(),
           "gram"_a.noconvert());
     m.def("encode", &encode_batch<T>, "team"_a, "n_threads"_a, "X"_a.noconvert(),

@@ -66,16 +66,11 @@ class Panels {
     void pack(const Rows<const T>& atoms, std::size_t panel) const {
         const std::size_t first = panel * width, count = std::min(width, atoms.n_rows - first);
         T* to = (*this)[panel];
+        if (count < width) std::fill_n(to, n_features * width, T(0));
         // Some features at a time: their lines stay in the cache until they are full.
-        for (std::size_t begin = 0; begin < n_features; begin += width) {
-            const std::size_t end = std::min(begin + width, n_features);
-            for (std::size_t j = 0; j < count; ++j) {
-                const T* atom = atoms[first + j];
-                for (std::size_t f = begin; f < end; ++f) to[f * width + j] = atom[f];
-            }
-            for (std::size_t f = begin; f < end; ++f)
-                std::fill(to + f * width + count, to + (f + 1) * width, T(0));
-        }
+        for (std::size_t f = 0; f < n_features; f += width)
+            transpose(atoms[first] + f, n_features, count, std::min(width, n_features - f),
+                      to + f * width, width);
     }
 
     Buffer<T> memory_;
@@ -103,21 +98,28 @@ inline void multiply_tile(const T* const* rows, const T* panel, std::size_t begi
     }
 }
 
-// Products of some rows with the atoms of a panel, for each row to a line at `to`, over some features.
-// Each is summed in one order, whatever the other rows are.
+// Products of some rows with the atoms of a panel, for each row to a line at `to`, over some
+// features. Each is summed in one order, whatever the other rows are.
 template <class T>
 inline void multiply_panel(const T* const* rows, std::size_t n_rows, const T* panel,
                            std::size_t begin, std::size_t end, T* to, std::size_t stride) {
     for (; n_rows > tile_rows; n_rows -= tile_rows, rows += tile_rows, to += tile_rows * stride)
         multiply_tile<T, tile_rows>(rows, panel, begin, end, to, stride);
     switch (n_rows) {
-        case 6: return multiply_tile<T, 6>(rows, panel, begin, end, to, stride);
-        case 5: return multiply_tile<T, 5>(rows, panel, begin, end, to, stride);
-        case 4: return multiply_tile<T, 4>(rows, panel, begin, end, to, stride);
-        case 3: return multiply_tile<T, 3>(rows, panel, begin, end, to, stride);
-        case 2: return multiply_tile<T, 2>(rows, panel, begin, end, to, stride);
-        case 1: return multiply_tile<T, 1>(rows, panel, begin, end, to, stride);
-        default: return;
+        case 6:
+            return multiply_tile<T, 6>(rows, panel, begin, end, to, stride);
+        case 5:
+            return multiply_tile<T, 5>(rows, panel, begin, end, to, stride);
+        case 4:
+            return multiply_tile<T, 4>(rows, panel, begin, end, to, stride);
+        case 3:
+            return multiply_tile<T, 3>(rows, panel, begin, end, to, stride);
+        case 2:
+            return multiply_tile<T, 2>(rows, panel, begin, end, to, stride);
+        case 1:
+            return multiply_tile<T, 1>(rows, panel, begin, end, to, stride);
+        default:
+            return;
     }
 }
 
@@ -152,10 +154,7 @@ void form_gram(const Rows<const T>& atoms, const Panels<T>& panels, const Rows<T
                 const std::size_t left = panel * width, n = std::min(width, atoms.n_rows - left);
                 for (std::size_t r = 0; r < n_rows; ++r)
                     std::copy_n(tile + r * width, n, gram[top + r] + left);
-                for (std::size_t j = 0; j < n; ++j) {
-                    T* below = gram[left + j] + top;
-                    for (std::size_t r = 0; r < n_rows; ++r) below[r] = tile[r * width + j];
-                }
+                transpose(tile, width, n_rows, n, gram[left] + top, atoms.n_rows);
             }
         }
     });

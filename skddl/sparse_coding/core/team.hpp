@@ -20,8 +20,7 @@ class Team {
     // `openmp`: path of the library, or empty.
     explicit Team(const std::string& openmp) {
 #if defined(__linux__)
-        void* library =
-            openmp.empty() ? nullptr : dlopen(openmp.c_str(), RTLD_NOLOAD | RTLD_NOW);
+        void* library = openmp.empty() ? nullptr : dlopen(openmp.c_str(), RTLD_NOLOAD | RTLD_NOW);
         if (library != nullptr)
             parallel_ = reinterpret_cast<Parallel>(dlsym(library, "GOMP_parallel"));
 #else
