@@ -12,8 +12,8 @@ from . import _core
 
 # Multiply-adds, some 100 microseconds, below which another thread does not pay.
 _WORK_OF_A_THREAD = 2**22
-# The same of a step of training, some fifty computations of torch's. At the end of each, all threads
-# wait for one another: for milliseconds, where another program has the core of one of them.
+# The same of a step of training, some fifty computations of torch's. At the end of each, all
+# threads wait for one another: for milliseconds, where another program has the core of one of them.
 _WORK_OF_A_THREAD_IN_STEPS = 2**24
 
 
