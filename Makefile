@@ -30,6 +30,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(CORE)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "skddl needs Python 3.11 or newer, got " + sys.version.split()[0] + ": call make PYTHON=/path/to/python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e '.[dev,plot]'
+	@$(RUN) -c 'from skddl.sparse_coding._core import core; core or print("The compiled core was not built, for want of a C++ compiler that works (SKDDL_REQUIRE_CORE=1 shows why): SPAMS computes the codes, which takes longer.")'
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.installed
@@ -57,7 +58,7 @@ test-lowest: .venv-lowest/.installed .venv-lowest-onnx/.installed  ## doctests a
 
 .venv-lowest/.installed: EXTRAS := plot tensorboard distributed
 .venv-lowest-onnx/.installed: EXTRAS := onnx
-.venv-lowest/.installed .venv-lowest-onnx/.installed: pyproject.toml | $(VENV)/.installed
+.venv-lowest/.installed .venv-lowest-onnx/.installed: pyproject.toml $(CORE) | $(VENV)/.installed
 	$(PYTHON) -m venv --clear $(@D)
 	$(RUN) -m uv pip compile --quiet --resolution lowest-direct --python $(@D) \
 		$(EXTRAS:%=--extra %) pyproject.toml -o $(@D)/constraints.txt >/dev/null
@@ -66,7 +67,7 @@ test-lowest: .venv-lowest/.installed .venv-lowest-onnx/.installed  ## doctests a
 
 test-latest: $(VENV)/.installed  ## the same on the newest versions of all packages
 	test -x .venv-latest/bin/python || $(PYTHON) -m venv .venv-latest
-	$(call uv_install_in,.venv-latest) --upgrade -e '.[dev,plot]'
+	$(call uv_install_in,.venv-latest) --upgrade --reinstall-package skddl -e '.[dev,plot]'
 	$(call pytest_in,.venv-latest) $(QUICK)
 
 # The tests of reliability take containers of pandas and polars, and name their solvers.
@@ -87,7 +88,7 @@ sanitize: .venv-sanitize/.installed  ## the tests of sparse coding, the core wit
 
 .venv-sanitize/.installed: $(CORE) pyproject.toml constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis -C cmake.define.SKDDL_SANITIZE=ON
+	SKDDL_REQUIRE_CORE=1 $(call pip_install_in,$(@D)) -e . pytest pytest-xdist hypothesis -C cmake.define.SKDDL_SANITIZE=ON
 	@touch $@
 
 # Of this machine; .github/workflows/wheels.yml builds those that others can use.

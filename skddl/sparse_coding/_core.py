@@ -13,23 +13,24 @@ _LEVEL = torch.backends.cpu.get_cpu_capability()
 _MODULES = {"AVX512": "_core_avx512", "AVX2": "_core_avx2"}
 
 
-def _load() -> Any:
-    """The best module that was built and runs here; None where none was built."""
+def _load() -> tuple[Any, str]:
+    """The best module that was built and runs here, or None and why there is none."""
+    reason = ""
     for name in (_MODULES.get(_LEVEL, "_core_baseline"), "_core_baseline"):
         try:
-            return importlib.import_module(f".{name}", __package__)
-        except ModuleNotFoundError:
-            continue
-    return None
+            return importlib.import_module(f".{name}", __package__), ""
+        except ImportError as error:
+            reason = str(error)
+    return None, reason
 
 
-core = _load()
+core, _reason = _load()
 
 
 def description() -> str:
     """Which form of the core is loaded, for people."""
     if core is None:
-        return "none (there was no C++ compiler when skddl was installed)"
+        return f"none: it was not built when skddl was installed, or does not load ({_reason})"
     return f"{core.__name__.rpartition('_')[2]}, for a processor with {_LEVEL}"
 
 

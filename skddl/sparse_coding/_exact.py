@@ -34,6 +34,8 @@ def encode_exactly(
     gram: Tensor | None = None,
 ) -> Solution:
     """Codes and bounds on their KKT residuals. `init`, if `Supports`, is brought up to date."""
+    if max_iter is None:
+        max_iter = 10 * len(dictionary)
     codes = X.new_empty((len(X), len(dictionary)))
     bounds = np.empty(len(X))
     derivative = _core.core.encode(
@@ -49,7 +51,7 @@ def encode_exactly(
         lambda1=problem.lambda1,
         lambda2=problem.lambda2,
         positive=problem.positive,
-        max_rounds=10 * len(dictionary) if max_iter is None else max_iter,
+        max_rounds=max_iter,
         differentiable=differentiable,
     )
     residual = torch.from_numpy(bounds)
@@ -79,7 +81,7 @@ def _encode_again(
     dictionary: Tensor,
     codes: Tensor,
     tol: float,
-    max_iter: int | None,
+    max_iter: int,
 ) -> tuple[Tensor, Tensor]:
     """Codes of samples for which the type was too coarse, and their KKT residuals.
 
@@ -92,9 +94,8 @@ def _encode_again(
         ).codes
         codes = exact.float()
         return codes, problem.kkt_residual(x, atoms, codes.double())
-    max_rounds = 10 * len(dictionary) if max_iter is None else max_iter
     polished = [
-        polish(problem, sample, dictionary, code, tol=tol, max_rounds=max_rounds)
+        polish(problem, sample, dictionary, code, tol=tol, max_rounds=max_iter)
         for sample, code in zip(X.split(1), codes.split(1), strict=True)
     ]
     codes, residual = (torch.cat(parts) for parts in zip(*polished, strict=True))

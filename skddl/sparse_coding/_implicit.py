@@ -97,21 +97,23 @@ class ImplicitCode(torch.autograd.Function):
     def jvp(ctx: Any, X_t: Tensor | None, dictionary_t: Tensor | None, _: None) -> Tensor:
         """``da_S = (D_S D_S' + lambda2 I)^-1 (D_S (dx - a dD)' + dD_S (x - a D)')``."""
         X, dictionary, codes = ctx.saved_tensors
-        change = torch.zeros_like(X) if X_t is None else X_t
-        right = change @ dictionary.mT
-        if dictionary_t is not None:
-            right = right - (codes @ dictionary_t) @ dictionary.mT
-            right = right + (X - codes @ dictionary) @ dictionary_t.mT
-        return _SupportSolve.apply(right, dictionary, codes, ctx.coder.problem)
+        with full_precision(X.device):
+            change = torch.zeros_like(X) if X_t is None else X_t
+            right = change @ dictionary.mT
+            if dictionary_t is not None:
+                right = right - (codes @ dictionary_t) @ dictionary.mT
+                right = right + (X - codes @ dictionary) @ dictionary_t.mT
+            return _SupportSolve.apply(right, dictionary, codes, ctx.coder.problem)
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[Any, ...], X: Tensor, dictionary: Tensor, coder: Coder
     ) -> tuple[Tensor, int]:
-        # Its memory is not of these samples, and what is left for the gradient not of one of them.
-        coder = Coder(coder.problem, coder.solver)
+        # Its memory is not of these samples, and what it keeps for the gradient is of one call.
         return _in_one_batch(
-            lambda X, dictionary: ImplicitCode.apply(X, dictionary, coder),
+            lambda X, dictionary: ImplicitCode.apply(
+                X, dictionary, Coder(coder.problem, coder.solver)
+            ),
             info,
             (X, in_dims[0]),
             dictionary=(dictionary, in_dims[1]),
@@ -156,7 +158,8 @@ class _CodeGradient(_OnceDifferentiable):
             found = gradient_of_beta(X, dictionary, codes, beta, needs_dictionary)
             return found if needs_dictionary else found[0]
 
-        found = torch.vmap(gradient, in_dims=in_dims[:4])(grad_codes, X, dictionary, codes)
+        with full_precision(X.device):
+            found = torch.vmap(gradient, in_dims=in_dims[:4])(grad_codes, X, dictionary, codes)
         return (found, (0, 0)) if needs_dictionary else ((found, None), (0, None))
 
 

@@ -1,13 +1,17 @@
 """How many threads share a computation."""
 
 import functools
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import joblib
 import torch
 
+from .._process_settings import ProcessSetting
 from . import _core
 
 # Multiply-adds, some 100 microseconds, below which another thread does not pay.
@@ -26,32 +30,44 @@ def count_threads(work: int) -> int:
     return max(1, min(work // _WORK_OF_A_THREAD, torch.get_num_threads(), _count_processors()))
 
 
-class few_threads:
-    """Inside, torch takes no more threads than pay for steps of so many multiply-adds.
+class _NumberOfThreads(ProcessSetting):
+    """What torch takes where nothing of ours limits it."""
 
-    In any number of threads at once; the last to leave restores what the first has found, for all
-    that begin later.
-    """
+    def _look(self) -> None:
+        self.n = torch.get_num_threads()
 
-    _lock = threading.Lock()
-    _n_inside, _before = 0, 1
+    def _change(self) -> None:
+        pass  # each thread has a number of its own, and those that have not computed yet another
 
-    def __init__(self, work: int) -> None:
-        self._at_most = max(1, min(work // _WORK_OF_A_THREAD_IN_STEPS, _count_processors()))
+    def _put_back(self) -> None:
+        torch.set_num_threads(self.n)
 
-    def __enter__(self) -> None:
-        with few_threads._lock:
-            self._own = torch.get_num_threads()
-            if not few_threads._n_inside:
-                few_threads._before = self._own
-            few_threads._n_inside += 1
-            torch.set_num_threads(min(self._own, self._at_most))
 
-    def __exit__(self, *_: object) -> None:
-        with few_threads._lock:
-            few_threads._n_inside -= 1
-            # Of this thread, and of those that have not computed yet.
-            torch.set_num_threads(self._own if few_threads._n_inside else few_threads._before)
+class _Limit(threading.local):
+    n_threads = sys.maxsize
+
+
+_unlimited = _NumberOfThreads()
+_limit = _Limit()
+
+
+@contextmanager
+def few_threads(work: int) -> Iterator[None]:
+    """Inside, torch takes no more threads than pay for steps of so many multiply-adds."""
+    outer = _limit.n_threads
+    pay = max(1, min(work // _WORK_OF_A_THREAD_IN_STEPS, _count_processors()))
+    with _unlimited:
+        try:
+            _limit_to(min(outer, pay))
+            yield
+        finally:
+            _limit_to(outer)
+
+
+def _limit_to(n_threads: int) -> None:
+    """In this thread, and in those that have not computed yet."""
+    _limit.n_threads = n_threads
+    torch.set_num_threads(min(n_threads, _unlimited.n))
 
 
 @functools.cache

@@ -65,6 +65,18 @@ def test_vmap_over_dictionaries(code, x):
     torch.testing.assert_close(codes, torch.stack([code(x), code(x).flip(1)]).detach())
 
 
+def test_gradients_of_each_dictionary(code, x):
+    dictionaries = torch.stack([code.dictionary.detach(), 1.1 * code.dictionary.detach().flip(0)])
+
+    def loss_of(atoms):
+        return loss(code, {"dictionary": atoms}, x)
+
+    expected = torch.stack([grad(loss_of)(atoms) for atoms in dictionaries])
+    torch.testing.assert_close(vmap(grad(loss_of))(dictionaries), expected)
+    of_all = grad(lambda dictionaries: vmap(loss_of)(dictionaries).sum())(dictionaries)
+    torch.testing.assert_close(of_all, expected)
+
+
 def test_gradients_of_each_sample(code, x, parameters):
     of_samples = vmap(grad(loss, argnums=1), in_dims=(None, None, 0))(code, parameters, x)
     expected = [gradients_of_autograd(code, sample)[1] for sample in x]

@@ -95,7 +95,7 @@ def watch(training, n_steps):
 
 def main():
     name, n_steps = sys.argv[1], int(sys.argv[2])
-    TRAININGS[name](100)  # imports, and loops that are compiled, are not what is watched
+    TRAININGS[name](100)  # imports are not what is watched
     start = time.perf_counter()
     model, looks = watch(TRAININGS[name], n_steps)
     seconds = time.perf_counter() - start

@@ -15,7 +15,7 @@ from skddl import TaskDrivenDictionaryClassifier
 from skddl.sparse_coding import sparse_encode
 from tests.saving.data import TDDL, X, y
 
-from .models import MODELS, digest, digest_of, elsewhere, fit, global_states
+from .models import MODELS, digest, digest_of, fit, global_states
 from .processes import printed_by
 
 # One of each kind: those that draw from torch's global generator, that limit numpy's threads, ...
@@ -157,10 +157,3 @@ def test_search_in_threads_is_that_of_one(name, tried):
         np.testing.assert_array_equal(*scores)
     assert digest_of(name, one.best_estimator_) == digest_of(name, three.best_estimator_)
     tried("fits that overlapped with others", 7)
-
-
-@pytest.mark.soak
-def test_loops_that_are_first_compiled_in_several_threads(alone, tmp_path):
-    names = ["identity", "deep", "online", "two targets"]
-    found = elsewhere({"fit at once": names}, NUMBA_CACHE_DIR=tmp_path)
-    assert found == {name: alone[name] for name in names}

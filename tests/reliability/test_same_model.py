@@ -67,13 +67,9 @@ def test_a_second_fit_is_the_first_whatever_was_drawn_meanwhile(name, expected, 
     tried("fits repeated in one process")
 
 
-@pytest.mark.parametrize(
-    "cold", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["cached", "compiled anew"]
-)
 @pytest.mark.parametrize("names", SOME_AND_ALL)
-def test_fits_of_another_process_are_those_of_this_one(names, cold, expected, tmp_path, tried):
-    environment = {"NUMBA_CACHE_DIR": tmp_path} if cold else {}
-    found = elsewhere({"fit": names[::-1]}, PYTHONHASHSEED=3, **environment)
+def test_fits_of_another_process_are_those_of_this_one(names, expected, tried):
+    found = elsewhere({"fit": names[::-1]}, PYTHONHASHSEED=3)
     assert found == {name: expected(name) for name in names}
     tried("fits repeated in another process", len(names))
 

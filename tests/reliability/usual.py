@@ -78,7 +78,7 @@ def deviations(found, expected):
 def on_threads(n_threads, names, folder):
     """Codes, and what fits give, on so many threads, by name of the fit."""
     file = folder / f"{n_threads}.npz"
-    variables = ("OMP", "MKL", "OPENBLAS", "NUMBA")
+    variables = ("OMP", "MKL", "OPENBLAS")
     environment = {f"{name}_NUM_THREADS": n_threads for name in variables}
     # Threads that spin would wait for one another on a machine with fewer cores.
     environment["OMP_WAIT_POLICY"] = "passive"

@@ -1,4 +1,4 @@
-"""What the processes of fits.py are forked from: all is imported, compiled and has run once."""
+"""What the processes of fits.py are forked from: all is imported and has run once."""
 
 import os
 import warnings

@@ -50,6 +50,11 @@ def test_no_more_than_the_user_wants():
         assert torch.get_num_threads() == 2
 
 
+def threads_of_a_fit(work):
+    with few_threads(work):
+        return torch.get_num_threads()
+
+
 def test_what_overlaps_leaves_what_the_first_has_found():
     entered, may_leave = threading.Event(), threading.Event()
 
@@ -62,6 +67,11 @@ def test_what_overlaps_leaves_what_the_first_has_found():
     with few_threads(0):
         thread.start()
         entered.wait()
+        begun = []  # meanwhile, by a large fit in a thread of its own
+        large = threading.Thread(target=lambda: begun.append(threads_of_a_fit(LARGE)))
+        large.start()
+        large.join()
+        assert begun == [3]
     assert torch.get_num_threads() == 3
     may_leave.set()
     thread.join()

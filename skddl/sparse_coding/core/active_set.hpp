@@ -15,6 +15,7 @@
 #include "cholesky.hpp"
 #include "memory.hpp"
 #include "problem.hpp"
+#include "support.hpp"
 
 namespace skddl {
 
@@ -32,14 +33,6 @@ constexpr double noise_eps = 20;
 constexpr double exact = 1e-9;
 // Newton steps on one support, and supports, until that holds: rarely more than 2 and 3.
 constexpr int most_newton_steps = 6, most_certificates = 20;
-
-// An atom in use.
-struct Used {
-    std::size_t atom;
-    double sign;
-    double right;  // of the equations of the support: its product with the sample
-    double code;
-};
 
 enum class State { unfinished, optimal, out_of_rounds, lost, too_dear };
 
@@ -60,9 +53,9 @@ class ActiveSet {
             const std::int64_t number = std::abs(std::int64_t(start[i])) - 1;
             const auto atom = std::size_t(number);
             if (number < 0 || atom >= problem_.atoms.n_rows) continue;
-            if (start[i] > 0 || !problem_.positive) push(atom, start[i], right_side(atom));
+            if (start[i] > 0 || !problem_.positive) support_.push(atom, start[i], right_side(atom));
         }
-        is_warm_ = size_ > 0;
+        is_warm_ = support_.size() > 0;
     }
 
     // A round. Given the correlations of all atoms with what the code leaves of the sample, it is
@@ -85,26 +78,26 @@ class ActiveSet {
     // D (x - a D)' by the Gram matrix.
     void correlate(T* correlation) const {
         std::copy_n(products_, problem_.atoms.n_rows, correlation);
-        subtract_rows(correlation, problem_.atoms.n_rows, size_, code(), rows_of(problem_.gram));
+        subtract_rows(correlation, problem_.atoms.n_rows, support_.size(), values(),
+                      rows_of(problem_.gram));
     }
 
     // x - a D
     const double* remainder() const {
         const std::size_t n = problem_.atoms.n_columns;
         std::copy_n(x_, n, work_.remainder.get());
-        subtract_rows(work_.remainder.get(), n, size_, code(), rows_of(problem_.atoms));
+        subtract_rows(work_.remainder.get(), n, support_.size(), values(), rows_of(problem_.atoms));
         return work_.remainder.get();
     }
 
     // The code, and the factor of the equations on its support.
-    std::size_t size() const { return size_; }
-    const Used& operator[](std::size_t i) const { return support_[i]; }
+    const Support& support() const { return support_; }
     const Cholesky& factor() const { return factor_; }
     // Whether the equations on the support are nearly singular: their derivative takes a ridge.
     bool is_nearly_singular() const {
         double largest = 0;
-        for (std::size_t i = 0; i < size_; ++i)
-            largest = std::max(largest, product(support_[i].atom, support_[i].atom));
+        for (std::size_t i = 0; i < support_.size(); ++i)
+            largest = std::max(largest, problem_.product(support_[i].atom, support_[i].atom));
         return factor_.smallest_pivot() < std::sqrt(eps) * (largest + problem_.lambda2);
     }
     // Largest violation of optimality, or a bound on it, in units of lambda1.
@@ -116,18 +109,18 @@ class ActiveSet {
     // Prove the code to be optimal, or let atoms enter.
     State examine(T* correlation) {
         double norm_code = 0;
-        for (std::size_t i = 0; i < size_; ++i) {
-            norm_code += std::abs(support_[i].code);
+        for (std::size_t i = 0; i < support_.size(); ++i) {
+            norm_code += std::abs(support_[i].value);
             correlation[support_[i].atom] = 0;  // as they have to be
         }
         double worst = -problem_.lambda1;
-        for (std::size_t i = 0; i < n_stretches(); ++i) {
-            work_.maxima[i] = largest(correlation, i);
+        for (std::size_t i = 0; i < problem_.n_stretches(); ++i) {
+            work_.maxima[i] = problem_.strongest(correlation, i);
             worst = std::max(worst, work_.maxima[i] - problem_.lambda1);
         }
         const double length = problem_.atom_norm;
         const double noise =
-            noise_eps * eps * length * (norm_x_ + length * norm_code) + underflow();
+            noise_eps * eps * length * (norm_x_ + length * norm_code) + problem_.underflow();
         if (rounds_++ == problem_.max_rounds) {
             residual_ = (std::max(worst, 0.0) + noise) / problem_.lambda1;
             return State::out_of_rounds;
@@ -146,7 +139,8 @@ class ActiveSet {
         // Several atoms that enter or leave at once may lead in a circle. One at a time they do
         // not, unless what is gained is less than the objective is rounded by.
         double objective = 0;
-        for (std::size_t i = 0; i < size_; ++i) objective -= linear(i) * support_[i].code;
+        for (std::size_t i = 0; i < support_.size(); ++i)
+            objective -= linear(i) * support_[i].value;
         stalled_ = cautious_ && !(objective < objective_);
         cautious_ = cautious_ || !(objective < objective_);
         objective_ = objective;
@@ -158,158 +152,185 @@ class ActiveSet {
         for (;;) {
             extend_factor();
             const std::size_t dependent = factor_.size();
-            if (dependent == size_) return true;
+            if (dependent == support_.size()) return true;
             if (dependent < known_) return false;
             if (dependent == known_ && known_ > 0) {
-                // It improves on the whole of a solved support: it takes the place of one of them.
+                // It improves on the whole of a solved support: it takes the place of one of it.
                 const std::size_t leaves = exchange(known_);
                 if (leaves == known_) return false;
-                size_ = known_ + 1;  // weaker candidates have to wait
-                remove(leaves);
+                support_.shrink(known_ + 1);  // weaker candidates have to wait
+                support_.remove(leaves);
                 factor_.shrink(leaves);
                 solved_ = std::min(solved_, leaves);
             } else {
-                remove(dependent);
+                support_.remove(dependent);
             }
-            known_ = std::min(known_, size_);
+            known_ = std::min(known_, support_.size());
         }
     }
 
-    // (D_S D_S' + lambda2 I) a_S = D_S x' - lambda1 sign_S
+    // The minimiser on the support S, as long as no sign turns:
+    //
+    //     (D_S D_S' + lambda2 I) a_S = D_S x' - lambda1 sign_S
     void minimise_on_support() {
-        double* next = work_.next.get();
+        const std::size_t size = support_.size();
+        double* next = right_sides(size);
         const std::size_t first = solved_ / Cholesky::block * Cholesky::block;
-        for (std::size_t i = first; i < Cholesky::padded(size_); ++i)
-            next[i] = i < size_ ? linear(i) : 0;
-        Cholesky::solve_lower(factor_.data(), next, first, size_, lower_.get());
-        solved_ = size_;
-        std::copy_n(lower_.get(), Cholesky::padded(size_), next);
-        Cholesky::solve_upper(factor_.data(), size_, next);
+        for (std::size_t i = first; i < size; ++i) next[i] = linear(i);
+        lower_.reserve(Cholesky::padded(size), first);
+        Cholesky::solve_lower(factor_.data(), next, first, size, lower_.get());
+        solved_ = size;
+        std::copy_n(lower_.get(), Cholesky::padded(size), next);
+        Cholesky::solve_upper(factor_.data(), size, next);
     }
 
-    // Atoms whose sign has turned leave; whether there are any. If not, the code is the minimiser.
+    // Atoms whose sign has turned, a_j sign_j <= 0, leave; whether there are any. If not, the code
+    // is the minimiser. Cautious, the code moves by a share t of the way to it,
+    //
+    //     a + t (a_S - a),    t = min_j a_j / (a_j - a_Sj) over those that turn,
+    //
+    // and the one atom leaves that becomes zero there.
     bool drop_crossed() {
         const double* next = work_.next.get();
         const auto crossed = [&](std::size_t i) { return next[i] * support_[i].sign <= 0; };
         std::size_t leaves = 0;
-        while (leaves < size_ && !crossed(leaves)) ++leaves;
-        if (leaves == size_) {
-            for (std::size_t i = 0; i < size_; ++i) support_[i].code = next[i];
+        while (leaves < support_.size() && !crossed(leaves)) ++leaves;
+        if (leaves == support_.size()) {
+            for (std::size_t i = 0; i < support_.size(); ++i) support_[i].value = next[i];
             return false;
         }
         if (cautious_) {
-            // As far as the first entry that becomes zero: that lowers the objective.
             double step = 1;
-            for (std::size_t i = leaves, first = leaves; i < size_; ++i) {
+            for (std::size_t i = leaves, first = leaves; i < support_.size(); ++i) {
                 if (!crossed(i)) continue;
-                const double way = support_[i].code - next[i];
-                const double share = way != 0 ? support_[i].code / way : 0;
+                const double way = support_[i].value - next[i];
+                const double share = way != 0 ? support_[i].value / way : 0;
                 if (share < step || i == first) step = share, leaves = i;
             }
-            for (std::size_t i = 0; i < size_; ++i)
-                support_[i].code += step * (next[i] - support_[i].code);
-            remove(leaves);
+            for (std::size_t i = 0; i < support_.size(); ++i)
+                support_[i].value += step * (next[i] - support_[i].value);
+            support_.remove(leaves);
         } else {
             std::size_t kept = leaves;
-            for (std::size_t i = leaves; i < size_; ++i)
+            for (std::size_t i = leaves; i < support_.size(); ++i)
                 if (!crossed(i)) support_[kept++] = support_[i];
-            size_ = kept;
+            support_.shrink(kept);
         }
-        known_ = size_;
+        known_ = support_.size();
         factor_.shrink(leaves);
         solved_ = leaves;
         return true;
     }
 
-    // The atoms that violate optimality most enter.
+    // The atoms off the support that violate optimality most enter, with the signs of their
+    // correlations:
+    //
+    //     |D_j (x - a D)'| > lambda1
     void enter(T* correlation, double worst) {
-        const std::size_t most = cautious_ ? 1 : std::max(most_entering, size_ / 8);
+        const std::size_t most = cautious_ ? 1 : std::max(most_entering, support_.size() / 8);
         const double bound = problem_.lambda1 + (cautious_ ? 1 : entering_share) * worst;
         T* maxima = work_.maxima.get();
-        known_ = size_;
-        while (size_ < known_ + most) {
-            const std::size_t stretch = std::max_element(maxima, maxima + n_stretches()) - maxima;
+        known_ = support_.size();
+        while (support_.size() < known_ + most) {
+            const std::size_t stretch =
+                std::max_element(maxima, maxima + problem_.n_stretches()) - maxima;
             const T strongest = maxima[stretch];
             if (!(strongest >= bound)) break;
             std::size_t atom = stretch * stretch_size;
-            while (magnitude(correlation[atom]) != strongest) ++atom;
-            push(atom, correlation[atom], right_side(atom));
+            while (problem_.magnitude(correlation[atom]) != strongest) ++atom;
+            support_.push(atom, correlation[atom], right_side(atom));
             correlation[atom] = 0;
-            maxima[stretch] = largest(correlation, stretch);
+            maxima[stretch] = problem_.strongest(correlation, stretch);
         }
     }
 
     // All is decided but for rounding: from here on in float64, from the sample itself, with the
-    // support in sorted order, so that the code does not depend on the way that led here.
+    // support in sorted order, so that the code does not depend on the way that led here. It is
+    // optimal where
+    //
+    //     D_S (x - a D)' - lambda2 a_S = lambda1 sign_S,    |D_j (x - a D)'| <= lambda1 elsewhere
     State certify(const T* correlation, double worst, double noise, double norm_code) {
         if (++certificates_ > most_certificates) return State::lost;
-        if (!factor_.shrink_to_whole_blocks(sort()) || certificates_ > 1) {
+        const std::size_t size = support_.size();
+        if (!factor_.shrink_to_whole_blocks(support_.sort()) || certificates_ > 1) {
             extend_factor();
-            if (factor_.size() < size_) return State::lost;
-            double* next = work_.next.get();
-            for (std::size_t i = 0; i < size_; ++i) {
+            if (factor_.size() < size) return State::lost;
+            double* next = right_sides(size);
+            for (std::size_t i = 0; i < size; ++i) {
                 support_[i].right = right_side(support_[i].atom);
                 next[i] = linear(i);
             }
-            pad(size_);
-            Cholesky::solve(factor_.data(), size_, next);
-            for (std::size_t i = 0; i < size_; ++i) support_[i].code = next[i];
+            Cholesky::solve(factor_.data(), size, next);
+            for (std::size_t i = 0; i < size; ++i) support_[i].value = next[i];
         }
         const double floor = std::max(exact * problem_.lambda1,
                                       noise / eps * std::numeric_limits<double>::epsilon());
-        double residual = newton(floor);
+        double moved = 0;
+        double residual = newton(floor, moved);
         if (!(residual <= floor)) return State::lost;
         objective_ = std::numeric_limits<double>::infinity();
         solved_ = 0;
-        known_ = size_;
-        for (std::size_t i = 0; i < size_; ++i)
-            if (!(support_[i].code * support_[i].sign > 0)) return State::unfinished;
+        known_ = size;
+        for (std::size_t i = 0; i < size; ++i)
+            if (!(support_[i].value * support_[i].sign > 0)) return State::unfinished;
 
+        const double length = problem_.atom_norm;
+        noise += length * moved;
         if (worst > -noise) {  // others may be as strong
             remainder();
-            for (std::size_t j = 0; j < problem_.atoms.n_rows; ++j) {
-                if (!(magnitude(correlation[j]) > problem_.lambda1 - noise)) continue;
+            for (std::size_t j = 0, used = 0; j < problem_.atoms.n_rows; ++j) {
+                if (used < size && support_[used].atom == j) {
+                    ++used;
+                    continue;
+                }
+                if (!(problem_.magnitude(correlation[j]) > problem_.lambda1 - noise)) continue;
                 const double value =
                     dot(problem_.atoms[j], work_.remainder.get(), problem_.atoms.n_columns);
-                const double violation = magnitude(value) - problem_.lambda1;
+                const double violation = problem_.magnitude(value) - problem_.lambda1;
                 residual = std::max(residual, violation);
-                if (violation <= floor || size_ == known_ + most_entering) continue;
+                if (violation <= floor || support_.size() == size + most_entering) continue;
                 double right = value;
-                for (std::size_t i = 0; i < known_; ++i)
-                    right += product(j, support_[i].atom) * support_[i].code;
-                push(j, value, right);
+                for (std::size_t i = 0; i < size; ++i)
+                    right += problem_.product(j, support_[i].atom) * support_[i].value;
+                support_.push(j, value, right);
             }
-            if (size_ > known_) return State::unfinished;
+            if (support_.size() > size) return State::unfinished;
         }
         // Rounding the code to its type moves the correlations by at most this.
-        const double length = problem_.atom_norm;
         const double rounding = 0.5 * eps * (length * length + problem_.lambda2) * norm_code;
         residual_ = (residual + rounding) / problem_.lambda1;
         return State::optimal;
     }
 
     // Newton steps on the support, until its equations hold to `floor`; what they hold to.
-    double newton(double floor) {
-        double* next = work_.next.get();
+    //
+    //     a_S += (D_S D_S' + lambda2 I)^-1 (D_S (x - a D)' - lambda2 a_S - lambda1 sign_S)
+    // `moved`: a bound on how far a D has gone, ||da D||^2 <= r' (D_S D_S' + lambda2 I)^-1 r.
+    double newton(double floor, double& moved) {
+        const std::size_t size = support_.size();
+        double* next = right_sides(size);
         for (int step = 0;; ++step) {
             remainder();
             double residual = 0;
-            for (std::size_t i = 0; i < size_; ++i) {
-                const Used& used = support_[i];
-                next[i] =
-                    dot(problem_.atoms[used.atom], work_.remainder.get(), problem_.atoms.n_columns);
-                next[i] -= problem_.lambda2 * used.code + problem_.lambda1 * used.sign;
+            for (std::size_t i = 0; i < size; ++i) {
+                const Entry& entry = support_[i];
+                next[i] = dot(problem_.atoms[entry.atom], work_.remainder.get(),
+                              problem_.atoms.n_columns);
+                next[i] -= problem_.lambda2 * entry.value + problem_.lambda1 * entry.sign;
                 residual = std::max(residual, std::abs(next[i]));
             }
             if (residual <= floor || step == most_newton_steps) return residual;
             // What is left goes into the right-hand side, which is then that of the exact problem,
             // at this code.
-            for (std::size_t i = 0; i < size_; ++i) support_[i].right += next[i];
-            pad(size_);
-            Cholesky::solve(factor_.data(), size_, next);
+            for (std::size_t i = 0; i < size; ++i) support_[i].right += next[i];
+            Cholesky::solve_lower(factor_.data(), next, 0, size, next);
+            double square = 0;
+            for (std::size_t i = 0; i < size; ++i) square += next[i] * next[i];
+            moved += std::sqrt(square);
+            Cholesky::solve_upper(factor_.data(), size, next);
             double change = 0;
-            for (std::size_t i = 0; i < size_; ++i) {
-                support_[i].code += next[i];
+            for (std::size_t i = 0; i < size; ++i) {
+                support_[i].value += next[i];
                 change += std::abs(next[i]);
             }
             // A step is as exact as the products of atoms in the factor.
@@ -322,27 +343,29 @@ class ActiveSet {
     // What the code stands for stays the same, and its l1 norm falls, until one of them is zero:
     // which one, or `last` if none shrinks.
     std::size_t exchange(std::size_t last) {
-        Used& entering = support_[last];
-        double* next = work_.next.get();
-        for (std::size_t i = 0; i < last; ++i) next[i] = product(entering.atom, support_[i].atom);
-        pad(last);
+        Entry& entering = support_[last];
+        double* next = right_sides(last);
+        for (std::size_t i = 0; i < last; ++i)
+            next[i] = problem_.product(entering.atom, support_[i].atom);
         Cholesky::solve(factor_.data(), last, next);
         std::size_t leaves = last;
         double step = std::numeric_limits<double>::infinity();
         for (std::size_t i = 0; i < last; ++i) {
             const double rate = entering.sign * support_[i].sign * next[i];
-            const double size = std::abs(support_[i].code);
+            const double size = std::abs(support_[i].value);
             if (rate > 0 && size < step * rate) leaves = i, step = size / rate;
         }
         if (leaves == last) return last;
-        entering.code = entering.sign * step;
-        for (std::size_t i = 0; i < last; ++i) support_[i].code -= entering.code * next[i];
+        entering.value = entering.sign * step;
+        for (std::size_t i = 0; i < last; ++i) support_[i].value -= entering.value * next[i];
         return leaves;
     }
 
-    // Zeros after the entries of a vector that the factor is to solve for.
-    void pad(std::size_t size) const {
+    // Room for a vector that the factor is to solve for, with zeros after its end.
+    double* right_sides(std::size_t size) const {
+        work_.next.reserve(Cholesky::padded(size));
         std::fill(&work_.next[size], &work_.next[Cholesky::padded(size)], 0.0);
+        return work_.next.get();
     }
 
     double linear(std::size_t i) const {
@@ -352,16 +375,11 @@ class ActiveSet {
     void extend_factor() {
         const auto entries = [this](std::size_t j, double* row) {
             for (std::size_t i = 0; i <= j; ++i)
-                row[i * Cholesky::block] = product(support_[j].atom, support_[i].atom);
+                row[i * Cholesky::block] = problem_.product(support_[j].atom, support_[i].atom);
             row[j * Cholesky::block] += problem_.lambda2;
             spent_ += double(j + 1) * double(problem_.atoms.n_columns);
         };
-        factor_.extend(size_, pivot_eps * eps, entries, work_.columns);
-    }
-
-    double product(std::size_t atom, std::size_t other) const {
-        if (problem_.gram) return problem_.gram[atom][other];
-        return dot(problem_.atoms[atom], problem_.atoms[other], problem_.atoms.n_columns);
+        factor_.extend(support_.size(), pivot_eps * eps, entries, work_.columns);
     }
 
     double right_side(std::size_t atom) const {
@@ -369,39 +387,8 @@ class ActiveSet {
         return dot(problem_.atoms[atom], x_, problem_.atoms.n_columns);
     }
 
-    // How strongly an atom of this correlation wants to enter.
-    template <class Value>
-    Value magnitude(Value correlation) const {
-        return problem_.positive ? correlation : std::abs(correlation);
-    }
-
-    // That of the strongest atom of a stretch; at least 0.
-    T largest(const T* correlation, std::size_t stretch) const {
-        const std::size_t begin = stretch * stretch_size;
-        const std::size_t end = std::min(begin + stretch_size, problem_.atoms.n_rows);
-        T found = 0;
-        if (problem_.positive) {
-#pragma omp simd reduction(max : found)
-            for (std::size_t j = begin; j < end; ++j) found = std::max(found, correlation[j]);
-        } else {
-#pragma omp simd reduction(max : found)
-            for (std::size_t j = begin; j < end; ++j)
-                found = std::max(found, std::abs(correlation[j]));
-        }
-        return found;
-    }
-
-    std::size_t n_stretches() const {
-        return (problem_.atoms.n_rows + stretch_size - 1) / stretch_size;
-    }
-
-    // A product below the smallest number of the type is lost.
-    double underflow() const {
-        return double(problem_.atoms.n_columns) * std::numeric_limits<T>::min();
-    }
-
-    auto code() const {
-        return [this](std::size_t i) { return support_[i].code; };
+    auto values() const {
+        return [this](std::size_t i) { return support_[i].value; };
     }
 
     auto rows_of(const Rows<const T>& rows) const {
@@ -409,37 +396,12 @@ class ActiveSet {
     }
 
     void clear() {
-        size_ = known_ = solved_ = 0;
+        support_.shrink(0);
+        known_ = solved_ = 0;
         certificates_ = 0;
         objective_ = std::numeric_limits<double>::infinity();
         cautious_ = stalled_ = false;
         factor_.shrink(0);
-    }
-
-    void push(std::size_t atom, double sign, double right) {
-        support_.reserve(size_ + 1, size_);
-        lower_.reserve(Cholesky::padded(support_.size()), solved_);
-        work_.next.reserve(lower_.size());
-        support_[size_++] = {atom, sign > 0 ? 1.0 : -1.0, right, 0};
-    }
-
-    void remove(std::size_t place) {
-        std::copy(&support_[place + 1], &support_[size_], &support_[place]);
-        --size_;
-    }
-
-    // Put the support into the order of its atoms; the first place that changes, or its size.
-    std::size_t sort() {
-        std::size_t first = size_;
-        for (std::size_t i = 1; i < size_; ++i) {
-            const Used used = support_[i];
-            std::size_t place = i;
-            for (; place > 0 && support_[place - 1].atom > used.atom; --place)
-                support_[place] = support_[place - 1];
-            support_[place] = used;
-            if (place < i) first = std::min(first, place);
-        }
-        return first;
     }
 
     const Problem<T>& problem_;
@@ -453,10 +415,10 @@ class ActiveSet {
     bool cautious_ = false, stalled_ = false;
     bool is_warm_ = false;  // has started from a support
 
-    // The support: its size; how much of it was solved before others entered, and how much of
-    // `lower_`, L^-1 (right - lambda1 sign), is that of the factor.
-    std::size_t size_ = 0, known_ = 0, solved_ = 0;
-    Buffer<Used> support_;
+    // How much of the support was solved before others entered, and how much of `lower_`,
+    // L^-1 (right - lambda1 sign), is that of the factor.
+    std::size_t known_ = 0, solved_ = 0;
+    Support support_;
     Buffer<double> lower_;
     Cholesky factor_;
 };

@@ -42,12 +42,16 @@ struct Batch {
     Rows<T> codes;
     double* residuals;
     KeptBatch<T>* kept;  // or nothing
+    bool differentiable;
 };
 
 // Multiply-adds to form the Gram matrix.
 inline double work_of_gram(std::size_t n_atoms, std::size_t n_features) {
     return 0.5 * double(n_atoms) * double(n_atoms) * double(n_features);
 }
+
+// Entries of the largest Gram matrix that is formed: 4 GiB of float64 numbers.
+constexpr double most_of_gram = 1 << 29;
 
 // Whether codes of so many samples take less time with the Gram matrix, forming it included.
 // Without, each round takes the products of what is left of the samples with all atoms, and those
@@ -58,7 +62,8 @@ inline bool gram_pays(std::size_t n_samples, std::size_t n_atoms, std::size_t n_
     const double round = double(n_atoms) * double(n_features);
     const double saved =
         size < 0 ? 6 * round : 0.3 * round + 1.5 * size * size * double(n_features);
-    return double(n_samples) * saved > work_of_gram(n_atoms, n_features);
+    return double(n_samples) * saved > work_of_gram(n_atoms, n_features) &&
+           double(n_atoms) * double(n_atoms) <= most_of_gram;
 }
 
 // Of a sample that takes more than the Gram matrix would have cost, its share of which it gets so
@@ -167,20 +172,23 @@ class Encoder {
         }
         batch_.residuals[sample] =
             state == State::lost ? std::numeric_limits<double>::infinity() : set.residual();
-        const std::size_t size = state == State::lost ? 0 : set.size();
+        const Support& support = set.support();
+        const std::size_t size = state == State::lost ? 0 : support.size();
         T* code = batch_.codes[sample];
         std::fill_n(code, batch_.codes.n_columns, T(0));
-        for (std::size_t i = 0; i < size; ++i) code[set[i].atom] = T(set[i].code);
+        for (std::size_t i = 0; i < size; ++i) code[support[i].atom] = T(support[i].value);
         if (batch_.kept == nullptr) return;
         Kept& kept = batch_.kept->samples[sample];
         kept.support.resize(size), kept.code.resize(size);
         for (std::size_t i = 0; i < size; ++i) {
-            kept.support[i] = std::int32_t(set[i].atom + 1) * (set[i].sign > 0 ? 1 : -1);
-            kept.code[i] = set[i].code;
+            kept.support[i] = std::int32_t(support[i].atom + 1) * (support[i].sign > 0 ? 1 : -1);
+            kept.code[i] = support[i].value;
         }
-        if (state != State::optimal || set.is_nearly_singular()) return;
+        if (!batch_.differentiable || state != State::optimal || set.is_nearly_singular()) return;
         kept.is_known = true;
-        kept.factor.assign(set.factor().data(), set.factor().data() + Cholesky::length(size));
+        const double* factor = set.factor().data();
+        if (batch_.kept->has_room(size))
+            kept.factor.assign(factor, factor + Cholesky::length(size));
         // The latest, or one that differs by rounding.
         std::copy_n(work_.remainder.get(), batch_.X.n_columns, batch_.kept->remainders()[sample]);
     }
@@ -202,8 +210,8 @@ void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Pane
                     const std::vector<std::size_t>& samples, const Team& team, unsigned n_threads) {
     // A few times for each thread, so that none waits long for the others at the end.
     const std::size_t at_a_time =
-        std::clamp(samples.size() / (16 * n_threads), tile_rows, 8 * tile_rows) / tile_rows *
-        tile_rows;
+        std::clamp(samples.size() / (16 * std::max(n_threads, 1u)), tile_rows, 8 * tile_rows) /
+        tile_rows * tile_rows;
     Items items((samples.size() + at_a_time - 1) / at_a_time);
     std::atomic<bool> failed{false};
     team.run(n_threads, [&] {
@@ -244,16 +252,21 @@ void encode(const Batch<T>& batch, const Team& team, unsigned n_threads) {
     const std::size_t n_samples = batch.X.n_rows, n_features = batch.X.n_columns;
     const std::size_t n_atoms = batch.atoms.n_rows;
     const Panels<T> panels(batch.atoms, team, n_threads);
-    Problem<T> problem{batch.atoms,    batch.gram,       batch.lambda1,        batch.lambda2,
-                       batch.positive, batch.max_rounds, longest(batch.atoms), 0};
+    Problem<T> problem{batch.atoms,          batch.gram,
+                       batch.lambda1,        batch.lambda2,
+                       batch.positive,       batch.max_rounds,
+                       longest(batch.atoms), std::numeric_limits<double>::infinity()};
     Buffer<T> gram;
     const auto form = [&] {
         gram.reserve(n_atoms * n_atoms);
         form_gram(batch.atoms, panels, Rows<T>{gram.get(), n_atoms, n_atoms}, team, n_threads);
         problem.gram = {gram.get(), n_atoms, n_atoms};
     };
+    // What is decided here must not depend on supports to start from, which a fit that goes on from
+    // a checkpoint has not: with the Gram matrix codes are rounded in another way.
     if (!problem.gram && gram_pays(n_samples, n_atoms, n_features, mean_size(batch.init))) form();
-    problem.budget = shares_of_gram * work_of_gram(n_atoms, n_features) / double(n_samples);
+    if (!batch.supports.atoms && double(n_atoms) * double(n_atoms) <= most_of_gram)
+        problem.budget = shares_of_gram * work_of_gram(n_atoms, n_features) / double(n_samples);
     std::vector<std::size_t> samples(n_samples);
     std::iota(samples.begin(), samples.end(), std::size_t(0));
     encode_samples(batch, problem, panels, samples, team, n_threads);

@@ -14,6 +14,7 @@
 
 #include "derivative.hpp"
 #include "encode.hpp"
+#include "finite.hpp"
 #include "team.hpp"
 
 namespace nb = nanobind;
@@ -51,8 +52,8 @@ void gram_matrix(const Team& team, unsigned n_threads, const Matrix<const T>& di
 template <class T>
 class Derivative {
   public:
-    Derivative(const Matrix<const T>& dictionary, std::size_t n_samples)
-        : kept(n_samples, dictionary.shape(1)), dictionary_(dictionary) {}
+    Derivative(const Matrix<const T>& dictionary, std::size_t n_samples, double lambda2)
+        : kept(n_samples, dictionary.shape(1), lambda2), dictionary_(dictionary) {}
 
     // Samples that have none here: their systems are nearly singular, or were not solved.
     std::vector<std::size_t> missing() const {
@@ -115,7 +116,7 @@ std::optional<Derivative<T>> encode_batch(
     if (init) require_shape("init", *init, n_samples, n_atoms);
     if (residuals.shape(0) != n_samples) throw nb::value_error("residuals has another length");
     std::optional<Derivative<T>> derivative;
-    if (differentiable || supports) derivative.emplace(dictionary, n_samples);
+    if (differentiable || supports) derivative.emplace(dictionary, n_samples, lambda2);
     const Batch<T> batch{rows_of(X),
                          rows_of(dictionary),
                          gram ? rows_of(*gram) : Rows<const T>{},
@@ -127,7 +128,8 @@ std::optional<Derivative<T>> encode_batch(
                          max_rounds,
                          rows_of(codes),
                          residuals.data(),
-                         derivative ? &derivative->kept : nullptr};
+                         derivative ? &derivative->kept : nullptr,
+                         differentiable};
     const nb::gil_scoped_release release;
     encode(batch, team, n_threads);
     if (supports) write_supports(batch);
@@ -142,8 +144,10 @@ void define(nb::module_& m, const char* name) {
         .def("gradient", &Derivative<T>::gradient, "team"_a, "n_threads"_a,
              "grad_codes"_a.noconvert(), "grad_X"_a.noconvert(),
              "grad_dictionary"_a.noconvert().none());
-    m.def("largest",
-          [](const Array<const T, 1>& values) { return largest(values.data(), values.size()); });
+    m.def(
+        "largest",
+        [](const Array<const T, 1>& values) { return largest(values.data(), values.size()); },
+        nb::call_guard<nb::gil_scoped_release>());
     m.def("gram_matrix", &gram_matrix<T>, "team"_a, "n_threads"_a, "dictionary"_a.noconvert(),
           "gram"_a.noconvert());
     m.def("encode", &encode_batch<T>, "team"_a, "n_threads"_a, "X"_a.noconvert(),

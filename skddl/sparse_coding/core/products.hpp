@@ -2,43 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 
 #include "memory.hpp"
 #include "team.hpp"
 
 namespace skddl {
-
-// Largest magnitude; NaN if one of the numbers is.
-template <class T>
-T largest(const T* values, std::size_t size) {
-    T found = 0;
-    int any = 0;
-#pragma omp simd reduction(max : found) reduction(| : any)
-    for (std::size_t i = 0; i < size; ++i) {
-        const T magnitude = std::abs(values[i]);
-        found = std::max(found, magnitude);
-        any |= !(magnitude <= magnitude);  // NaN
-    }
-    return any ? std::numeric_limits<T>::quiet_NaN() : found;
-}
-
-// Numbers from 0, handed out to threads one by one.
-class Items {
-  public:
-    explicit Items(std::size_t n) : n_(n) {}
-    bool take(std::size_t& item) {
-        item = next_.fetch_add(1, std::memory_order_relaxed);
-        return item < n_;
-    }
-
-  private:
-    std::atomic<std::size_t> next_{0};
-    std::size_t n_;
-};
 
 // Atoms in panels: a panel holds as many atoms as a line of the cache holds numbers, by columns,
 // and zeros after the last atom.

@@ -1,8 +1,10 @@
-// The threads that share a loop.
+// The threads that share a loop, and its items.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
+#include <exception>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -42,7 +44,7 @@ class Team {
             others.reserve(n_threads - 1);
             try {
                 while (others.size() < n_threads - 1) others.emplace_back([&body] { body(); });
-            } catch (const std::system_error&) {  // as many as the system allows
+            } catch (const std::exception&) {  // as many as there is room for
             }
             body();
             for (std::thread& other : others) other.join();
@@ -52,6 +54,20 @@ class Team {
   private:
     using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
     Parallel parallel_ = nullptr;
+};
+
+// Numbers from 0, handed out to threads one by one.
+class Items {
+  public:
+    explicit Items(std::size_t n) : n_(n) {}
+    bool take(std::size_t& item) {
+        item = next_.fetch_add(1, std::memory_order_relaxed);
+        return item < n_;
+    }
+
+  private:
+    std::atomic<std::size_t> next_{0};
+    std::size_t n_;
 };
 
 }  // namespace skddl
