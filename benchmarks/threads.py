@@ -14,20 +14,29 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _measure import PROMISED
 
 HERE = Path(__file__).parent
 # The second fit of a process: the first imports what torch's optimizers want.
-FIT = """
+FIT = f"""
 import time
+import torch
 from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
+from skddl.sparse_coding import kkt_residual
 X, y = load_digits(return_X_y=True)
 model = make_pipeline(SampleNormalizer(), TaskDrivenDictionaryClassifier(random_state=0))
 for _ in range(2):
     start = time.perf_counter()
     model.fit(X, y)
 print(time.perf_counter() - start)
+network = model[-1].module_
+with torch.no_grad():
+    x = network.features(torch.tensor(model[:-1].transform(X), dtype=torch.float32))
+    code = network.code
+    residual = kkt_residual(x, code.dictionary, code(x), **vars(code.problem))
+assert residual.max() <= {PROMISED}, residual.max()
 """
 SEARCH = """
 import sys

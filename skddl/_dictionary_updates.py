@@ -95,7 +95,7 @@ class DictionaryUpdates:
         ends. What `n_iter_` counts already has been learned from before, and is only drawn again.
         """
         resumed_at, first = self.n_iter_, 0
-        work = self.batch_size * self.components_.size
+        work = int(self.batch_size) * self.components_.size
         # All of it: what is learned must not depend on whether another fit has set a limit.
         with interrupts.held(), one_blas_thread(), few_threads(work):
             for round_ in range(_REDRAW_ROUNDS + 1):

@@ -357,7 +357,7 @@ class SupervisedEstimator(TorchEstimator):
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         until = state.iteration + n_iter
         # Forth and back.
-        work = 3 * self.batch_size * multiply_adds(network, data.samples[np.arange(1)])
+        work = 3 * int(self.batch_size) * multiply_adds(network, data.samples[np.arange(1)])
         try:
             with (
                 interrupts.held(),

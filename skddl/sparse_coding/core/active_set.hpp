@@ -305,6 +305,7 @@ class ActiveSet {
     // Newton steps on the support, until its equations hold to `floor`; what they hold to.
     //
     //     a_S += (D_S D_S' + lambda2 I)^-1 (D_S (x - a D)' - lambda2 a_S - lambda1 sign_S)
+    //
     // `moved`: a bound on how far a D has gone, ||da D||^2 <= r' (D_S D_S' + lambda2 I)^-1 r.
     double newton(double floor, double& moved) {
         const std::size_t size = support_.size();
