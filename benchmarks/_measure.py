@@ -23,13 +23,15 @@ def require_promised(residuals, what):
 def medians(functions, repeats, device, warm_up=3, settle=False):
     """Median seconds of each function, called in turns, and the seconds of each call.
 
-    With `settle` each is called once more before each call that counts: what the function before
-    left in the caches, and its threads that still wait for work, are then not charged to the next.
+    With `settle` each is called once more, after a rest, before each call that counts: what the
+    function before left in the caches, and its threads, which wait for more work by spinning for
+    milliseconds, are then not charged to the next.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for repeat in range(-warm_up, repeats):
         for name, function in functions.items():
             if settle:
+                time.sleep(0.02)
                 function()
                 if device.type == "cuda":
                     torch.cuda.synchronize()
