@@ -8,6 +8,9 @@ from skddl import OnlineDictionaryLearning, TaskDrivenDictionaryClassifier
 from skddl.nn import SparseCode
 from skddl.sparse_coding import kkt_residual, sparse_encode
 
+# Without it some of these codes take minutes: 5,000 atoms of 3 numbers by FISTA.
+pytestmark = pytest.mark.usefixtures("core")
+
 PROMISED = {"float32": 1e-4, "float64": 1e-6}
 # Atoms, features.
 SIZES = [
