@@ -58,6 +58,8 @@ class _OnceDifferentiable(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         raise RuntimeError("Codes have no second derivative: their first one is that of a support.")
 
+    jvp = backward
+
 
 class ImplicitCode(torch.autograd.Function):
     """``codes = alpha*(x, D)``, differentiated as in Algorithm 1 and Eq. (12) of paper 1."""

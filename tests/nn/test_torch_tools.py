@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from skddl.nn import SparseCode
 
@@ -119,6 +119,8 @@ def test_gradcheck_in_forward_mode(code, x):
 
 
 def test_second_derivatives_are_refused(code, x, parameters):
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        hessian(lambda x: code(x).square().sum())(x)
     with pytest.raises(RuntimeError, match="no second derivative"):
         jacrev(grad(lambda x: loss(code, parameters, x)))(x)
 

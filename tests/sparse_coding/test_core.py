@@ -1,6 +1,7 @@
 """The compiled core: its forms for several processors, and what it lets in."""
 
 import os
+import signal
 import subprocess
 import sys
 import weakref
@@ -56,7 +57,7 @@ def test_every_form_computes_the_same_codes(level, tmp_path):
 
 
 def encode(core, **changes):
-    """Call the core with arrays that fit one another, but for some."""
+    """Call the core with arguments that fit one another, but for some."""
     arrays = {
         "X": np.ones((3, 4)),
         "dictionary": np.ones((2, 4)),
@@ -67,7 +68,7 @@ def encode(core, **changes):
         "residuals": np.empty(3),
     }
     numbers = {"lambda1": 1.0, "lambda2": 0.0, "positive": False, "max_rounds": 10}
-    return core.encode(team(), 1, **(arrays | changes), **numbers, differentiable=False)
+    return core.encode(team(), 1, **(arrays | numbers | changes), differentiable=False)
 
 
 SUPPORTS = (np.zeros((5, 2), "int32"), np.zeros(5, "int32"), np.arange(3))
@@ -133,3 +134,27 @@ def test_arrays_live_as_long_as_the_derivative_needs_them(core):
     assert lives() is not None
     del derivative
     assert lives() is None
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="not on Windows")
+@pytest.mark.parametrize("n_samples", [1, 300])
+def test_a_signal_ends_a_long_computation(core, n_samples):
+    class Ended(Exception):
+        pass
+
+    def end(*_):
+        raise Ended
+
+    rng = np.random.default_rng(0)
+    X, dictionary = rng.standard_normal((n_samples, 2000)), rng.standard_normal((2500, 2000))
+    residuals = np.full(n_samples, np.nan)
+    arrays = {"codes": np.empty((n_samples, 2500)), "residuals": residuals}
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(Ended):  # thousands of atoms in use: it would take many seconds
+            encode(core, X=X, dictionary=dictionary, max_rounds=10_000, **arrays)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert np.isnan(residuals).any()

@@ -13,6 +13,7 @@
 
 #include "active_set.hpp"
 #include "derivative.hpp"
+#include "interrupt.hpp"
 #include "memory.hpp"
 #include "products.hpp"
 #include "team.hpp"
@@ -75,8 +76,13 @@ constexpr double too_dear = -1;  // in place of the residual of a sample that wa
 template <class T>
 class Encoder {
   public:
-    Encoder(const Batch<T>& batch, const Problem<T>& problem, const Panels<T>& panels)
-        : batch_(batch), problem_(problem), panels_(panels), work_(problem) {}
+    Encoder(const Batch<T>& batch, const Problem<T>& problem, const Panels<T>& panels,
+            Interrupt& interrupt)
+        : batch_(batch),
+          problem_(problem),
+          panels_(panels),
+          interrupt_(interrupt),
+          work_(problem) {}
 
     // Those of the numbers `samples`, of which there are n.
     void encode(const std::size_t* samples, std::size_t n) {
@@ -103,6 +109,8 @@ class Encoder {
             sets_[i].begin(batch_.X[samples[i]], products, start_.data(), n_start);
         }
         for (bool has_begun = false; !unfinished_.empty(); has_begun = true) {
+            const bool is_long = products == nullptr || sets_[0].support().size() > 64;
+            if (is_long && interrupt_.asked()) return;
             if (has_begun) products != nullptr ? correlate_by_gram() : correlate_remainders();
             std::size_t n_left = 0;
             for (std::size_t k = 0; k < unfinished_.size(); ++k) {
@@ -196,6 +204,7 @@ class Encoder {
     const Batch<T>& batch_;
     const Problem<T>& problem_;
     const Panels<T>& panels_;
+    Interrupt& interrupt_;
     Workspace<T> work_;
     std::vector<ActiveSet<T>> sets_;
     std::vector<std::int32_t> start_;
@@ -207,7 +216,8 @@ class Encoder {
 // Codes of some samples of a batch, by all threads.
 template <class T>
 void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Panels<T>& panels,
-                    const std::vector<std::size_t>& samples, const Team& team, unsigned n_threads) {
+                    const std::vector<std::size_t>& samples, const Team& team, unsigned n_threads,
+                    Interrupt& interrupt) {
     // A few times for each thread, so that none waits long for the others at the end.
     const std::size_t at_a_time =
         std::clamp(samples.size() / (16 * std::max(n_threads, 1u)), tile_rows, 8 * tile_rows) /
@@ -216,8 +226,8 @@ void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Pane
     std::atomic<bool> failed{false};
     team.run(n_threads, [&] {
         try {
-            Encoder<T> encoder(batch, problem, panels);
-            for (std::size_t item; items.take(item);) {
+            Encoder<T> encoder(batch, problem, panels, interrupt);
+            for (std::size_t item; !interrupt.asked() && items.take(item);) {
                 const std::size_t first = item * at_a_time;
                 encoder.encode(samples.data() + first, std::min(at_a_time, samples.size() - first));
             }
@@ -226,6 +236,7 @@ void encode_samples(const Batch<T>& batch, const Problem<T>& problem, const Pane
         }
     });
     if (failed) throw std::bad_alloc();
+    if (interrupt.asked()) throw Interrupted();
 }
 
 // Entries of a code that are not zero, in the mean over the first codes; -1 without codes.
@@ -246,9 +257,9 @@ double longest(const Rows<const T>& atoms) {
     return std::sqrt(square);
 }
 
-// All codes of a batch.
+// All codes of a batch. Raises `Interrupted`.
 template <class T>
-void encode(const Batch<T>& batch, const Team& team, unsigned n_threads) {
+void encode(const Batch<T>& batch, const Team& team, unsigned n_threads, Interrupt& interrupt) {
     const std::size_t n_samples = batch.X.n_rows, n_features = batch.X.n_columns;
     const std::size_t n_atoms = batch.atoms.n_rows;
     const Panels<T> panels(batch.atoms, team, n_threads);
@@ -269,14 +280,14 @@ void encode(const Batch<T>& batch, const Team& team, unsigned n_threads) {
         problem.budget = shares_of_gram * work_of_gram(n_atoms, n_features) / double(n_samples);
     std::vector<std::size_t> samples(n_samples);
     std::iota(samples.begin(), samples.end(), std::size_t(0));
-    encode_samples(batch, problem, panels, samples, team, n_threads);
+    encode_samples(batch, problem, panels, samples, team, n_threads, interrupt);
     if (problem.gram) return;
     samples.erase(std::remove_if(samples.begin(), samples.end(),
                                  [&](std::size_t i) { return batch.residuals[i] != too_dear; }),
                   samples.end());
     if (samples.empty()) return;
     form();
-    encode_samples(batch, problem, panels, samples, team, n_threads);
+    encode_samples(batch, problem, panels, samples, team, n_threads, interrupt);
 }
 
 // Replace supports to start from by those of the codes.

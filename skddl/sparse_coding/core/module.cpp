@@ -15,6 +15,7 @@
 #include "derivative.hpp"
 #include "encode.hpp"
 #include "finite.hpp"
+#include "interrupt.hpp"
 #include "team.hpp"
 
 namespace nb = nanobind;
@@ -37,6 +38,12 @@ template <class A>
 void require_shape(const char* name, const A& array, std::size_t n_rows, std::size_t n_columns) {
     if (array.shape(0) != n_rows || array.shape(1) != n_columns)
         throw nb::value_error((std::string(name) + " has a shape that does not fit").c_str());
+}
+
+// Whether a handler of a signal, such as that of Ctrl-C, has raised an error.
+bool has_signal() {
+    const nb::gil_scoped_acquire acquire;
+    return PyErr_CheckSignals() != 0;
 }
 
 template <class T>
@@ -130,9 +137,14 @@ std::optional<Derivative<T>> encode_batch(
                          residuals.data(),
                          derivative ? &derivative->kept : nullptr,
                          differentiable};
-    const nb::gil_scoped_release release;
-    encode(batch, team, n_threads);
-    if (supports) write_supports(batch);
+    Interrupt interrupt(has_signal);
+    try {
+        const nb::gil_scoped_release release;
+        encode(batch, team, n_threads, interrupt);
+        if (supports) write_supports(batch);
+    } catch (const Interrupted&) {
+        throw nb::python_error();
+    }
     return derivative;
 }
 
