@@ -63,6 +63,9 @@ class ActiveSet {
     // in the first round, it becomes that of the support to start from.
     State round(T* correlation) {
         State state = correlation != nullptr ? examine(correlation) : State::unfinished;
+        // In multiply-adds of a Gram matrix: half of those of a round, whose sample shares the way
+        // through the atoms with others, and half again as many as those of single products.
+        spent_ += 0.5 * double(problem_.atoms.n_rows) * double(problem_.atoms.n_columns);
         if (state == State::unfinished && !problem_.gram && spent_ > problem_.budget)
             return State::too_dear;
         if (state == State::unfinished && !minimise()) state = State::lost;
@@ -378,7 +381,7 @@ class ActiveSet {
             for (std::size_t i = 0; i <= j; ++i)
                 row[i * Cholesky::block] = problem_.product(support_[j].atom, support_[i].atom);
             row[j * Cholesky::block] += problem_.lambda2;
-            spent_ += double(j + 1) * double(problem_.atoms.n_columns);
+            spent_ += 1.5 * double(j + 1) * double(problem_.atoms.n_columns);
         };
         factor_.extend(support_.size(), pivot_eps * eps, entries, work_.columns);
     }
@@ -409,7 +412,7 @@ class ActiveSet {
     Workspace<T>& work_;
     const T *x_ = nullptr, *products_ = nullptr;
     double norm_x_ = 0, residual_ = 0, objective_ = 0;
-    double spent_ = 0;  // multiply-adds for products of atoms
+    double spent_ = 0;  // on what the Gram matrix would have saved
     std::size_t rounds_ = 0;
     int certificates_ = 0;
     // After a step that did not lower the objective: atoms enter and leave one by one; not even so.

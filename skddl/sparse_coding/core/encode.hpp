@@ -67,9 +67,6 @@ inline bool gram_pays(std::size_t n_samples, std::size_t n_atoms, std::size_t n_
            double(n_atoms) * double(n_atoms) <= most_of_gram;
 }
 
-// Of a sample that takes more than the Gram matrix would have cost, its share of which it gets so
-// many times.
-constexpr double shares_of_gram = 4;
 constexpr double too_dear = -1;  // in place of the residual of a sample that was left
 
 // Codes of some samples of a batch, by one thread.
@@ -276,8 +273,9 @@ void encode(const Batch<T>& batch, const Team& team, unsigned n_threads, Interru
     // What is decided here must not depend on supports to start from, which a fit that goes on from
     // a checkpoint has not: with the Gram matrix codes are rounded in another way.
     if (!problem.gram && gram_pays(n_samples, n_atoms, n_features, mean_size(batch.init))) form();
+    const double shares = batch.init ? 4 : 1;  // a start is paid for in advance
     if (!batch.supports.atoms && double(n_atoms) * double(n_atoms) <= most_of_gram)
-        problem.budget = shares_of_gram * work_of_gram(n_atoms, n_features) / double(n_samples);
+        problem.budget = shares * work_of_gram(n_atoms, n_features) / double(n_samples);
     std::vector<std::size_t> samples(n_samples);
     std::iota(samples.begin(), samples.end(), std::size_t(0));
     encode_samples(batch, problem, panels, samples, team, n_threads, interrupt);

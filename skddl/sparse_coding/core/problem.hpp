@@ -21,7 +21,7 @@ struct Problem {
     bool positive;
     std::size_t max_rounds;
     double atom_norm;  // of the longest atom
-    // Multiply-adds that a sample may take in products that the Gram matrix would have saved.
+    // Multiply-adds that a sample may spend on what the Gram matrix would have saved.
     double budget;
 
     double product(std::size_t atom, std::size_t other) const {
