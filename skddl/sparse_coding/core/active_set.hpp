@@ -368,7 +368,7 @@ class ActiveSet {
     // Room for a vector that the factor is to solve for, with zeros after its end.
     double* right_sides(std::size_t size) const {
         work_.next.reserve(Cholesky::padded(size));
-        std::fill(&work_.next[size], &work_.next[Cholesky::padded(size)], 0.0);
+        std::fill_n(work_.next.get() + size, Cholesky::padded(size) - size, 0.0);
         return work_.next.get();
     }
 

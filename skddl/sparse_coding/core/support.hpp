@@ -31,7 +31,8 @@ class Support {
     }
 
     void remove(std::size_t place) {
-        std::copy(&entries_[place + 1], &entries_[size_], &entries_[place]);
+        Entry* const at = entries_.get() + place;
+        std::copy(at + 1, entries_.get() + size_, at);
         --size_;
     }
 
