@@ -20,8 +20,7 @@ def multiply_adds(network: nn.Module, x: Tensor) -> int:
     hooks = [part.register_forward_hook(count) for part in network.modules()]
     was_training = network.training
     try:
-        with torch.random.fork_rng(devices=[]):  # a network may draw
-            network.eval()(x)
+        network.eval()(x)
     finally:
         network.train(was_training)
         for hook in hooks:
