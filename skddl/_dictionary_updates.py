@@ -97,7 +97,8 @@ class DictionaryUpdates:
         resumed_at, first = self.n_iter_, 0
         work = int(self.batch_size) * self.components_.size
         # All of it: what is learned must not depend on whether another fit has set a limit.
-        with interrupts.held(), one_blas_thread(), few_threads(work):
+        # The limit of BLAS is inside: as it ends, an OpenBLAS on OpenMP changes torch's number.
+        with interrupts.held(), few_threads(work), one_blas_thread():
             for round_ in range(_REDRAW_ROUNDS + 1):
                 n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
                 # What precedes the first mini-batch of a round has been done if that has.
