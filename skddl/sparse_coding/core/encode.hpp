@@ -273,7 +273,8 @@ void encode(const Batch<T>& batch, const Team& team, unsigned n_threads, Interru
     // What is decided here must not depend on supports to start from, which a fit that goes on from
     // a checkpoint has not: with the Gram matrix codes are rounded in another way.
     if (!problem.gram && gram_pays(n_samples, n_atoms, n_features, mean_size(batch.init))) form();
-    const double shares = batch.init ? 4 : 1;  // a start is paid for in advance
+    // A start has its factor to pay for at once, and saves rounds later.
+    const double shares = batch.init ? 4 : 1;
     if (!batch.supports.atoms && double(n_atoms) * double(n_atoms) <= most_of_gram)
         problem.budget = shares * work_of_gram(n_atoms, n_features) / double(n_samples);
     std::vector<std::size_t> samples(n_samples);
