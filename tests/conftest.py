@@ -13,6 +13,9 @@ from skddl.sparse_coding._solvers import SOLVERS
 
 from .data import SOLVERS_HERE
 
+# As a module of doctests it would be imported here, and fit models, with all warnings as errors.
+collect_ignore = ["reliability/warm.py"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def number_of_threads_at_the_end_is_that_of_the_start():
