@@ -21,8 +21,8 @@ from ._units import Units
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
 # Entries of the samples, or of their codes, zeros included, that are coded at a time: enough to
-# keep a device busy, while solvers hold some arrays of 8 MB at most on a CPU.
-_ENTRIES_AT_A_TIME = {"cpu": 2**20, "cuda": 2**26}
+# keep a device busy, while solvers hold some arrays of 4 MB at most on a CPU.
+_ENTRIES_AT_A_TIME = {"cpu": 2**19, "cuda": 2**26}
 # As good as no bound; SPAMS takes an int of C.
 _MOST_ROUNDS = 2**31 - 1
 
