@@ -1,12 +1,11 @@
 """Online dictionary learning: the updates, and the loop over mini-batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import gen_batches
 
 from ._arrays import check_numbers
 from ._blas import one_blas_thread
@@ -18,17 +17,20 @@ from ._first_atoms import (
 )
 from ._interrupts import interrupts
 from .sparse_coding import sparse_encode
-from .sparse_coding._encode import samples_at_a_time
+from .sparse_coding._core import core
 from .sparse_coding._problem import ElasticNetProblem
-from .sparse_coding._solvers import get_solver
-from .sparse_coding._spams import spams
 from .sparse_coding._threads import few_threads
 
-# Samples that are in memory at a time, and coded to find atoms that nothing uses: as many as
-# task-driven learning starts from.
+# Samples that are in memory at a time: as many as task-driven learning starts from.
 _MAX_SAMPLES = 60_000
-# Rounds of re-drawing atoms that nothing uses; each is followed by a fifth of the iterations.
-_REDRAW_ROUNDS = 3
+# The weight of the t-th mini-batch in the means is that of one of the last t / 30, so that what the
+# codes of early dictionaries have added fades soon; with fewer than 5 samples per atom in the means
+# atoms would follow the noise, so that until then, and at first, it is that of one of t / 2.
+_FADING, _SAMPLES_PER_ATOM = 30, 5
+# An atom is replaced when none of so many mini-batches has used it; of a fit, at the least.
+_LEAST_PATIENCE = 5
+# Atoms whose products with one another are formed at once.
+_BLOCK = 32
 
 
 class DictionaryUpdates:
@@ -42,6 +44,7 @@ class DictionaryUpdates:
     lambda1: float | str
     lambda2: float
     positive: bool
+    positive_dict: bool
     init: ArrayLike | None
     max_iter: int
     batch_size: int
@@ -53,6 +56,8 @@ class DictionaryUpdates:
     _problem: ElasticNetProblem
     _started_with: dict[str, Any]
     _means: tuple[NDArray[Any], NDArray[Any]]
+    # By atom, how many samples of this fit have come since the last one that used it.
+    _idle: NDArray[np.int64]
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
@@ -70,10 +75,13 @@ class DictionaryUpdates:
             init /= np.maximum(1, np.abs(init).max(axis=1, keepdims=True))
             init /= np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
             self.components_ = init.astype(X.dtype)
+        if self.positive_dict:
+            np.maximum(self.components_, 0, out=self.components_)
         lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
         self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
         self._started_with = {
-            name: getattr(self, name) for name in ("n_components", "lambda1", "lambda2", "positive")
+            name: getattr(self, name)
+            for name in ("n_components", "lambda1", "lambda2", "positive", "positive_dict")
         }
         self.n_iter_ = 0
         self.n_redrawn_ = 0
@@ -81,144 +89,80 @@ class DictionaryUpdates:
             np.zeros((n_components, n_components), X.dtype),
             np.zeros((n_components, X.shape[1]), X.dtype),
         )
+        self._idle = np.zeros(n_components, np.int64)
 
     def _learn(
         self,
         X: NDArray[Any],
-        drawn: NDArray[Any],
         rng: np.random.RandomState,
-        after_batch: Callable[[bool], bool] = lambda is_last: False,
+        after_batch: Callable[[], bool] = lambda: False,
     ) -> None:
-        """All of `fit` that comes after the start; `drawn` are samples in memory.
+        """All of `fit` that comes after the start.
 
-        `after_batch` is told whether it was the last of a round; where it returns True, learning
-        ends. What `n_iter_` counts already has been learned from before, and is only drawn again.
+        Mini-batches are drawn without replacement until all samples have been used. Those that
+        `n_iter_` counts already have been learned from before, and are only drawn again. Learning
+        ends where `after_batch` returns True.
         """
-        resumed_at, first = self.n_iter_, 0
-        work = int(self.batch_size) * self.components_.size
-        # All of it: what is learned must not depend on whether another fit has set a limit.
-        # The limit of BLAS is inside: as it ends, an OpenBLAS on OpenMP changes torch's number.
-        with interrupts.held(), few_threads(work), one_blas_thread():
-            for round_ in range(_REDRAW_ROUNDS + 1):
-                n_iter = -(-self.max_iter // 5) if round_ else self.max_iter
-                # What precedes the first mini-batch of a round has been done if that has.
-                if round_ and resumed_at <= first and not self._redraw(drawn):
-                    break
-                if self._is_of_spams():
-                    self._run_spams(X, n_iter, rng)
-                else:
-                    if self._run(X, n_iter, rng, resumed_at - first, after_batch):
-                        break
-                first += n_iter
-
-    def _is_of_spams(self) -> bool:
-        return get_solver(self.solver, torch.device("cpu")).name == "spams"
-
-    def _run(
-        self,
-        X: NDArray[Any],
-        n_iter: int,
-        rng: np.random.RandomState,
-        n_done: int,
-        after_batch: Callable[[bool], bool],
-    ) -> bool:
-        """`n_iter` mini-batches, drawn without replacement until all samples have been used.
-
-        The first `n_done` are only drawn. Returns whether `after_batch` has ended learning.
-        """
+        n_done, size = self.n_iter_, min(self.batch_size, len(X))
+        patience = max(_LEAST_PATIENCE * size, min(len(X), self.max_iter * size // 4))
         order = np.empty(0, dtype=np.intp)
-        size = min(self.batch_size, len(X))
-        for step in range(n_iter):
-            if len(order) < size:
-                order = np.concatenate([order, rng.permutation(len(X))])
-            rows, order = order[:size], order[size:]
-            if step < n_done:
-                continue
-            self._update(as_float(X[rows]))
-            if after_batch(step + 1 == n_iter):
-                return True
-        return False
+        # All of it: what is learned must not depend on whether another fit has set a limit.
+        with self._uninterrupted(size):
+            for step in range(self.max_iter):
+                if len(order) < size:
+                    order = np.concatenate([order, rng.permutation(len(X))])
+                rows, order = order[:size], order[size:]
+                if step < n_done:
+                    continue
+                batch = as_float(X[rows])
+                # What earlier passes have added fades within a pass or two.
+                used = self._update(batch, least_weight=size / len(X))
+                self._idle += size
+                self._idle[used] = 0
+                if len(unused := np.flatnonzero(self._idle >= patience)):
+                    self._replace(unused, batch)
+                    self._idle[unused] = 0
+                if after_batch():
+                    break
 
-    def _run_spams(self, X: NDArray[Any], n_iter: int, rng: np.random.RandomState) -> None:
-        """The same by SPAMS, which wants its samples in memory: of many, some at a time."""
-        size = int(min(self.batch_size, len(X)))  # SPAMS refuses the numbers of numpy
-        in_memory = max(size, _MAX_SAMPLES)
-        at_a_time = n_iter if len(X) <= in_memory else in_memory // size
-        means = None
-        for first in range(0, n_iter, at_a_time):
-            with interrupts.allowed():
-                pass  # between two calls of SPAMS, which know of no Ctrl-C
-            # SPAMS visits the samples in one order, over and over.
-            rows = rng.permutation(len(X))
-            if len(X) > in_memory:
-                rows = np.sort(rows[:in_memory])  # read from front to back
-            n_steps = int(min(at_a_time, n_iter - first))
-            dictionary, means = spams.trainDL(
-                as_float(X[rows]).T,
-                D=np.asfortranarray(self.components_.T),
-                model=means,
-                return_model=True,
-                lambda1=self._problem.lambda1,
-                lambda2=self._problem.lambda2,
-                posAlpha=self._problem.positive,
-                mode=2,
-                iter=n_steps,
-                batchsize=size,
-                numThreads=torch.get_num_threads(),
-                # Its cleaning re-draws atoms too, in a way that cannot be counted.
-                clean=False,
-                verbose=False,
-            )
-            self.n_iter_ += n_steps
-            self.components_ = np.ascontiguousarray(dictionary.T)
+    @contextmanager
+    def _uninterrupted(self, batch_size: int) -> Iterator[None]:
+        """Hold back Ctrl-C, and use as many threads as mini-batches of that size pay for."""
+        # The limit of BLAS is inside: as it ends, an OpenBLAS on OpenMP changes torch's number.
+        work = batch_size * self.components_.size
+        with interrupts.held(), few_threads(work), one_blas_thread():
+            yield
 
-    def _update(self, X: NDArray[Any]) -> None:
-        """Algorithm 1 of [1]: add a mini-batch to the means, and update the atoms."""
+    def _update(self, X: NDArray[Any], least_weight: float = 0.0) -> NDArray[np.intp]:
+        """Algorithm 1 of [1]: add a mini-batch to the means, and update the atoms.
+
+        The weight of the mini-batch is at least `least_weight`. Returns the atoms it used.
+        """
         with interrupts.allowed():
             codes = self._encode(X)
         self.n_iter_ += 1
-        # Weights that grow linearly with time let the codes of early dictionaries fade.
-        weight = 2 / (self.n_iter_ + 1)
+        t, enough = self.n_iter_, len(X) / (_SAMPLES_PER_ATOM * len(self.components_))
+        weight = max(2 / (t + 1), min(_FADING / (t + _FADING - 1), enough), least_weight)
         gram, cross = self._means
         gram *= 1 - weight
         cross *= 1 - weight
-        _add(self._means, codes, X, weight / len(X))
-        # Algorithm 2 of [1]: each atom in turn is minimised over exactly.
-        used = np.flatnonzero(np.diag(gram) > np.finfo(gram.dtype).eps * np.trace(gram))
-        gram, cross, atoms = gram[np.ix_(used, used)], cross[used], self.components_[used]
-        for j in range(len(used)):
-            atoms[j] += (cross[j] - gram[j] @ atoms) / gram[j, j]
-            atoms[j] /= max(1, np.linalg.norm(atoms[j]))
-        self.components_[used] = atoms
+        used = _add(self._means, codes, X, weight / len(X))
+        _descend(self.components_, gram, cross, self.positive_dict)
+        return used
 
-    def _redraw(self, X: NDArray[Any]) -> int:
-        """Replace atoms that code no sample; how many there were.
-
-        The means are set anew on the way, to those of all samples under the present dictionary.
-        """
-        n_atoms = len(self.components_)
-        gram, cross = np.zeros((n_atoms, n_atoms), X.dtype), np.zeros_like(self.components_)
-        used, error = np.zeros(n_atoms, dtype=bool), np.empty(len(X), X.dtype)
+    def _replace(self, unused: NDArray[np.intp], X: NDArray[Any]) -> None:
+        """Replace atoms by the samples that are coded worst: as many as have an error."""
         with interrupts.allowed():
-            for part in gen_batches(len(X), samples_at_a_time(*self.components_.shape)):
-                codes = self._encode(X[part])
-                _add((gram, cross), codes, X[part], 1 / len(X))
-                used |= codes.any(axis=0)
-                error[part] = self._error(X[part], codes)
-        self._means = gram, cross
-        return self._replace(np.flatnonzero(~used), X, error)
-
-    def _error(self, X: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-        return np.linalg.norm(X - codes @ self.components_, axis=1)
-
-    def _replace(self, unused: NDArray[np.intp], X: NDArray[Any], error: NDArray[Any]) -> int:
-        """Replace atoms by the samples coded worst, which have the largest errors; how many."""
-        worst = np.argsort(-error, kind="stable")[: len(unused)]
-        worst = worst[error[worst] > 0]
+            error = np.linalg.norm(X - self._encode(X) @ self.components_, axis=1)
+        atoms = np.maximum(X, 0) if self.positive_dict else X
+        norms = np.linalg.norm(atoms, axis=1)
+        worst = np.argsort(-error * (norms > 0), kind="stable")[: len(unused)]
+        worst = worst[error[worst] * norms[worst] > 0]
         unused = unused[: len(worst)]
-        self.components_[unused] = X[worst] / np.linalg.norm(X[worst], axis=1, keepdims=True)
+        self.components_[unused] = atoms[worst] / norms[worst, None]
+        gram, cross = self._means
+        gram[unused] = gram[:, unused] = cross[unused] = 0
         self.n_redrawn_ += len(unused)
-        return len(unused)
 
     def _encode(self, X: NDArray[Any], *, sparse_output: bool = False) -> Any:
         return sparse_encode(
@@ -234,8 +178,8 @@ class DictionaryUpdates:
 
 def _add(
     means: tuple[NDArray[Any], NDArray[Any]], codes: NDArray[Any], X: NDArray[Any], weight: float
-) -> None:
-    """Add the products of codes with one another and with samples: of the atoms that they use.
+) -> NDArray[np.intp]:
+    """Add the products of codes with one another and with samples; returns the atoms they use.
 
     Raises
     ------
@@ -250,6 +194,34 @@ def _add(
         raise squares_error(gram.dtype)
     means[0][np.ix_(used, used)] += gram
     means[1][used] += cross
+    return used
+
+
+def _descend(atoms: NDArray[Any], gram: NDArray[Any], cross: NDArray[Any], positive: bool) -> None:
+    """Algorithm 2 of [1]: each atom in turn is minimised over exactly, in place."""
+    diagonal = np.diag(gram)
+    used = np.flatnonzero(diagonal > np.finfo(gram.dtype).eps * diagonal.sum())
+    update = update_atoms if core is None else core.update_atoms
+    for start in range(0, len(used), _BLOCK):
+        block = used[start : start + _BLOCK]
+        # What the atoms of the block do to one another meanwhile, they see to themselves.
+        residual = cross[block] - gram[block] @ atoms
+        moved = atoms[block]
+        update(gram[np.ix_(block, block)], residual, moved, positive)
+        atoms[block] = moved
+
+
+def update_atoms(
+    gram: NDArray[Any], residual: NDArray[Any], atoms: NDArray[Any], positive: bool
+) -> None:
+    """That of the core (core/atoms.hpp), which see, in numpy."""
+    for j in range(len(atoms)):
+        # From here on a row of `residual` that is done holds by how much its atom has moved.
+        atom = atoms[j] + (residual[j] - gram[j, :j] @ residual[:j]) / gram[j, j]
+        if positive:
+            np.maximum(atom, 0, out=atom)
+        atom /= max(1, np.linalg.norm(atom))
+        residual[j], atoms[j] = atom - atoms[j], atom
 
 
 def _float_type(X: NDArray[Any]) -> type[np.floating]:

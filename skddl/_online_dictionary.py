@@ -25,7 +25,6 @@ from ._base import (
     seeded_generator,
     unchanged_on_error,
 )
-from ._blas import one_blas_thread
 from ._callbacks import CallbackSupportMixin, EpochCallbacks, with_callbacks
 from ._dictionary_updates import DictionaryUpdates, as_float, draw_samples
 from ._first_atoms import require_unit_ball, warn_of_zero_codes
@@ -59,6 +58,9 @@ class OnlineDictionaryLearning(
         Weight of half the squared l2 norm of the codes.
     positive : bool, default=False
         Whether the codes are constrained to be non-negative.
+    positive_dict : bool, default=False
+        Whether the atoms are constrained to be non-negative. With both, and samples that are not
+        negative, it is a sparse non-negative matrix factorisation.
     init : array-like of shape (n_components, n_features), default=None
         Atoms to start from. None: samples drawn at random, scaled to unit norm.
     max_iter : int, default=200
@@ -66,8 +68,7 @@ class OnlineDictionaryLearning(
     batch_size : int, default=256
         Samples per mini-batch.
     solver : {"auto", "active-set", "spams", "fista"}, default="auto"
-        Sparse coder, as in :func:`skddl.sparse_coding.sparse_encode`. With "spams" all of `fit` is
-        done by SPAMS.
+        Sparse coder, as in :func:`skddl.sparse_coding.sparse_encode`.
     random_state : int, RandomState instance or None, default=None
         Draws the starting atoms and the batches.
     verbose : int, default=0
@@ -75,8 +76,7 @@ class OnlineDictionaryLearning(
     checkpoint : path-like, default=None
         File for all of the state of a `fit`, written every 100 mini-batches or more, and when a
         minute has passed. If it exists, the fit goes on from it, and ends as if it had never been
-        interrupted; a file of another fit is refused. Needs an int as `random_state`, and a solver
-        of our own: SPAMS learns in one call.
+        interrupted; a file of another fit is refused. Needs an int as `random_state`.
     sparse_output : bool, default=False
         Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
         (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
@@ -126,6 +126,7 @@ class OnlineDictionaryLearning(
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "lambda2": [Interval(Real, 0, None, closed="left")],
         "positive": ["boolean"],
+        "positive_dict": ["boolean"],
         "init": [None, "array-like"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -143,6 +144,7 @@ class OnlineDictionaryLearning(
         lambda1: float | str = "auto",
         lambda2: float = 0.0,
         positive: bool = False,
+        positive_dict: bool = False,
         init: ArrayLike | None = None,
         max_iter: int = 200,
         batch_size: int = 256,
@@ -156,6 +158,7 @@ class OnlineDictionaryLearning(
         self.lambda1 = lambda1
         self.lambda2 = lambda2
         self.positive = positive
+        self.positive_dict = positive_dict
         self.init = init
         self.max_iter = max_iter
         self.batch_size = batch_size
@@ -211,13 +214,14 @@ class OnlineDictionaryLearning(
                 self,
                 samples,
                 None,
-                max(0, self.max_iter - self.n_iter_),
+                self.max_iter - self.n_iter_,
                 self._snapshot,
                 task_name="mini-batch",
             )
             progress = tqdm(total=self.max_iter, initial=self.n_iter_, disable=not self.verbose)
 
-            def after_batch(is_last: bool) -> bool:
+            def after_batch() -> bool:
+                is_last = self.n_iter_ == self.max_iter
                 if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
                     self._save(checkpoint)
                 progress.update()
@@ -227,7 +231,7 @@ class OnlineDictionaryLearning(
             interrupts.wait_from_here()  # after the first mini-batch there is one to keep
             try:
                 with progress:
-                    self._learn(samples, drawn, rng, after_batch)
+                    self._learn(samples, rng, after_batch)
                 with interrupts.allowed():
                     callbacks.end_fit()
             except KeyboardInterrupt:
@@ -274,13 +278,13 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with interrupts.held(), one_blas_thread(), interrupts.allowed():
+            with self._uninterrupted(min(self.batch_size, len(samples))), interrupts.allowed():
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)
                 never_used = np.flatnonzero(np.diag(self._means[0]) == 0)
                 if len(never_used):
-                    self._replace(never_used, batch, self._error(batch, self._encode(batch)))
+                    self._replace(never_used, batch)
         return self
 
     def transform(self, X: ArrayLike) -> Any:
@@ -338,7 +342,7 @@ class OnlineDictionaryLearning(
     @property
     def _saved(self) -> tuple[str, ...]:
         own = ("components_", "n_iter_", "n_redrawn_", "_problem", "_started_with", "_means")
-        return (*super()._saved, *own)
+        return (*super()._saved, *own, "_idle")
 
     @property
     def lambda1_(self) -> float:
@@ -362,7 +366,7 @@ class OnlineDictionaryLearning(
         """`fit` as a part of another's: without warnings, and Ctrl-C ends that one, too."""
         self._validate_params()
         self._start(X, rng)
-        self._learn(X, X, rng)
+        self._learn(X, rng)
         return self
 
     def _snapshot(self) -> dict[str, Any]:
@@ -372,6 +376,7 @@ class OnlineDictionaryLearning(
             "n_iter_": self.n_iter_,
             "n_redrawn_": self.n_redrawn_,
             "_means": tuple(mean.copy() for mean in self._means),
+            "_idle": self._idle.copy(),
             "_problem": self._problem,
         }
 
@@ -379,12 +384,6 @@ class OnlineDictionaryLearning(
         """Where a fit is written; its identity covers the parameters and the data."""
         if self.checkpoint is None:
             return None
-        if self._is_of_spams():
-            raise ValueError(
-                "checkpoint needs a solver of our own, since SPAMS learns in one call: pass "
-                "solver='fista', or install skddl where there is a C++ compiler; got "
-                f"solver={self.solver!r}."
-            )
         parameters = self.get_params(deep=False)
         for name in ("checkpoint", "sparse_output", "verbose"):  # which do not change the result
             del parameters[name]
@@ -399,6 +398,7 @@ class OnlineDictionaryLearning(
             "components": self.components_,
             "mean of codes": self._means[0],
             "mean with samples": self._means[1],
+            "idle": self._idle,
         }
 
     def _save(self, checkpoint: CheckpointFile) -> None:
@@ -423,6 +423,6 @@ class OnlineDictionaryLearning(
             counts = content["n_iter"], content["n_redrawn"]
             if any(type(count) is not int or count < 0 for count in counts):
                 raise ValueError(f"its counts are {counts}")
-            self.components_, *means = arrays.values()
-            self._means = means[0], means[1]
+            self.components_, gram, cross, self._idle = arrays.values()
+            self._means = gram, cross
             self.n_iter_, self.n_redrawn_ = counts

@@ -9,9 +9,9 @@ spams = _spams.spams
 LAMBDA1 = 0.15
 
 
-def objective(X, dictionary, lambda1=LAMBDA1):
+def objective(X, dictionary, lambda1=LAMBDA1, positive=False):
     """Mean of paper 1, Eq. (3), at the optimal codes."""
-    codes = sparse_encode(X, dictionary, lambda1=lambda1)
+    codes = sparse_encode(X, dictionary, lambda1=lambda1, positive=positive)
     return (0.5 * ((X - codes @ dictionary) ** 2).sum(1) + lambda1 * np.abs(codes).sum(1)).mean()
 
 

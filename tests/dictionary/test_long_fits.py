@@ -5,7 +5,6 @@ import pytest
 
 from skddl import OnlineDictionaryLearning
 
-from ..data import SOLVERS_HERE
 from .data import learner, objective
 
 
@@ -13,10 +12,10 @@ def test_interrupted_fit_keeps_the_dictionary_so_far(digits, monkeypatch):
     X = digits[0]
     update = OnlineDictionaryLearning._update
 
-    def interrupting(self, batch):
+    def interrupting(self, *arguments, **options):
         if self.n_iter_ == 7:
             raise KeyboardInterrupt
-        update(self, batch)
+        return update(self, *arguments, **options)
 
     monkeypatch.setattr(OnlineDictionaryLearning, "_update", interrupting)
     with pytest.warns(UserWarning, match="interrupted after 7 mini-batches"):
@@ -35,9 +34,9 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "killed_at",
     [
-        150,  # in the first round
-        255,  # in the second, after atoms have been replaced
-        299,  # before its end
+        7,
+        150,  # after atoms have been replaced
+        249,  # before its end
     ],
 )
 def test_killed_fit_goes_on_to_the_same_dictionary(digits, tmp_path, monkeypatch, killed_at):
@@ -45,16 +44,16 @@ def test_killed_fit_goes_on_to_the_same_dictionary(digits, tmp_path, monkeypatch
     init = np.random.default_rng(0).standard_normal((90, 64))
     parameters = {"n_components": 90, "init": init, "max_iter": 250, "batch_size": 32}
     reference = learner(**parameters).fit(X)
-    assert reference.n_iter_ >= 300  # there were atoms to replace
+    assert reference.n_redrawn_ > 0
     parameters["checkpoint"] = tmp_path / "fit.checkpoint"
     update = OnlineDictionaryLearning._update
     started_at = []
 
-    def update_until_killed(self, batch):
+    def update_until_killed(self, *arguments, **options):
         started_at.append(self.n_iter_)
         if self.n_iter_ == killed_at:
             raise Killed
-        update(self, batch)
+        return update(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(OnlineDictionaryLearning, "_update", update_until_killed)
@@ -87,13 +86,10 @@ def test_checkpoint_of_another_fit_is_refused(digits, tmp_path):
         learner(checkpoint=path, max_iter=5).fit(X)
 
 
-def test_checkpoint_needs_a_seed_and_a_solver_that_can_stop(digits, tmp_path):
+def test_checkpoint_needs_a_seed(digits, tmp_path):
     X, _ = digits
     with pytest.raises(ValueError, match="random_state to be an int"):
         learner(checkpoint=tmp_path / "a", random_state=None).fit(X)
-    if "spams" in SOLVERS_HERE:
-        with pytest.raises(ValueError, match="checkpoint needs a solver of our own"):
-            learner(checkpoint=tmp_path / "a", solver="spams").fit(X)
 
 
 def test_callbacks_see_mini_batches_and_can_stop(digits):

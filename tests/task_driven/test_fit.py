@@ -380,7 +380,8 @@ def test_batch_normalisation_gets_no_batch_of_one_sample():
     def net(shape):
         return nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16))
 
-    model = quick(features=net, n_features_out=None, batch_size=50, max_iter=8)
+    # With lambda2, FISTA finds the codes of such features, too.
+    model = quick(features=net, n_features_out=None, lambda2=0.1, batch_size=50, max_iter=8)
     assert model.fit(X[:151], y[:151]).n_iter_ == 8
 
 

@@ -12,6 +12,7 @@
 #include <tuple>
 #include <vector>
 
+#include "atoms.hpp"
 #include "derivative.hpp"
 #include "encode.hpp"
 #include "finite.hpp"
@@ -53,6 +54,15 @@ void gram_matrix(const Team& team, unsigned n_threads, const Matrix<const T>& di
     const nb::gil_scoped_release release;
     const Rows<const T> atoms = rows_of(dictionary);
     form_gram(atoms, Panels<T>(atoms, team, n_threads), rows_of(gram), team, n_threads);
+}
+
+template <class T>
+void update_block(const Matrix<const T>& gram, const Matrix<T>& residual, const Matrix<T>& atoms,
+                  bool positive) {
+    require_shape("gram", gram, atoms.shape(0), atoms.shape(0));
+    require_shape("residual", residual, atoms.shape(0), atoms.shape(1));
+    const nb::gil_scoped_release release;
+    update_atoms(rows_of(gram), rows_of(residual), rows_of(atoms), positive);
 }
 
 // The derivative of the codes of a batch.
@@ -162,6 +172,8 @@ void define(nb::module_& m, const char* name) {
         nb::call_guard<nb::gil_scoped_release>());
     m.def("gram_matrix", &gram_matrix<T>, "team"_a, "n_threads"_a, "dictionary"_a.noconvert(),
           "gram"_a.noconvert());
+    m.def("update_atoms", &update_block<T>, "gram"_a.noconvert(), "residual"_a.noconvert(),
+          "atoms"_a.noconvert(), "positive"_a);
     m.def("encode", &encode_batch<T>, "team"_a, "n_threads"_a, "X"_a.noconvert(),
           "dictionary"_a.noconvert(), "gram"_a.noconvert().none(), "init"_a.noconvert().none(),
           "supports"_a.noconvert().none(), "codes"_a.noconvert(), "residuals"_a.noconvert(),
