@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array
 from torch import Tensor
@@ -105,3 +106,11 @@ def check_numbers(values: Any, name: str, **options: Any) -> Any:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: {error}") from error
     return as_numbers(array, name)
+
+
+def decode(X: Any, atoms: NDArray[Any]) -> NDArray[Any]:
+    """Samples that codes `X` stand for, a matrix in CSR format or an array."""
+    codes = check_numbers(X, "X", accept_sparse="csr")
+    if codes.shape[1] != len(atoms):
+        raise ValueError(f"X has {codes.shape[1]} columns, but there are {len(atoms)} atoms.")
+    return np.asarray(codes @ atoms)

@@ -20,7 +20,15 @@ _ATOMS_PER_CLASS = 40
 @validate_params(
     {
         name: OnlineDictionaryLearning._parameter_constraints[name]
-        for name in ("n_components", "lambda1", "lambda2", "solver", "random_state")
+        for name in (
+            "n_components",
+            "lambda1",
+            "lambda2",
+            "positive",
+            "positive_dict",
+            "solver",
+            "random_state",
+        )
     },
     prefer_skip_nested_validation=True,
 )
@@ -31,6 +39,8 @@ def class_dictionary(
     n_components: int | None = None,
     lambda1: float | str = "auto",
     lambda2: float = 0.0,
+    positive: bool = False,
+    positive_dict: bool = False,
     solver: str = "auto",
     random_state: int | np.random.RandomState | None = None,
 ) -> tuple[NDArray[Any], int]:
@@ -48,7 +58,7 @@ def class_dictionary(
     n_components : int, default=None
         Number of atoms, shared out evenly among the classes. None: 40 per class, fewer where a
         class has fewer samples. If there are fewer atoms than classes, classes are not told apart.
-    lambda1, lambda2, solver
+    lambda1, lambda2, positive, positive_dict, solver
         As in :class:`OnlineDictionaryLearning`; "auto" is resolved on all of `X`.
     random_state : int, RandomState instance or None, default=None
 
@@ -78,7 +88,17 @@ def class_dictionary(
     (50, 64)
     """
     with interrupts.guarded(), interrupts.allowed():
-        return _class_dictionary(X, y, n_components, lambda1, lambda2, solver, random_state)
+        return _class_dictionary(
+            X,
+            y,
+            n_components,
+            lambda1,
+            random_state,
+            lambda2=lambda2,
+            positive=positive,
+            positive_dict=positive_dict,
+            solver=solver,
+        )
 
 
 def _class_dictionary(
@@ -86,9 +106,8 @@ def _class_dictionary(
     y: Any,
     n_components: int | None,
     lambda1: float | str,
-    lambda2: float,
-    solver: str,
     random_state: int | np.random.RandomState | None,
+    **parameters: Any,
 ) -> tuple[NDArray[Any], int]:
     samples, labels = check_X_y(as_array(X), as_array(y, "y"), order="C")
     samples = as_float(as_numbers(samples))
@@ -106,11 +125,10 @@ def _class_dictionary(
     atoms, n_redrawn = [], 0
     for size, block in zip(sizes, blocks, strict=True):
         if size == block.sum() == 1:  # learning would only find the sample's direction again
-            atoms.append(draw_atoms(samples[block], 1, rng))
+            atom = draw_atoms(samples[block], 1, rng, positive=parameters["positive_dict"])
+            atoms.append(atom)
             continue
-        odl = OnlineDictionaryLearning(
-            int(size), lambda1=lambda1, lambda2=lambda2, max_iter=100, solver=solver
-        )
+        odl = OnlineDictionaryLearning(int(size), lambda1=lambda1, max_iter=100, **parameters)
         atoms.append(odl._fit_inside(samples[block], rng).components_)
         n_redrawn += odl.n_redrawn_
     return np.concatenate(atoms), n_redrawn

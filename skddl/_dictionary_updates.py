@@ -64,7 +64,7 @@ class DictionaryUpdates:
         refuse_squares_out_of_range(X)
         n_components = X.shape[1] if self.n_components is None else int(self.n_components)
         if self.init is None:
-            self.components_ = draw_atoms(X, n_components, rng)
+            self.components_ = draw_atoms(X, n_components, rng, positive=self.positive_dict)
         else:
             init = check_numbers(self.init, "init").astype(np.float64)
             if init.shape != (n_components, X.shape[1]):
@@ -75,8 +75,8 @@ class DictionaryUpdates:
             init /= np.maximum(1, np.abs(init).max(axis=1, keepdims=True))
             init /= np.maximum(1, np.linalg.norm(init, axis=1, keepdims=True))
             self.components_ = init.astype(X.dtype)
-        if self.positive_dict:
-            np.maximum(self.components_, 0, out=self.components_)
+            if self.positive_dict:
+                np.maximum(self.components_, 0, out=self.components_)
         lambda1 = auto_lambda1(X) if self.lambda1 == "auto" else float(self.lambda1)
         self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
         self._started_with = {

@@ -105,12 +105,17 @@ def warn_of_zero_codes(
         )
 
 
-def draw_atoms(X: NDArray[Any], n_atoms: int, rng: np.random.RandomState) -> NDArray[Any]:
+def draw_atoms(
+    X: NDArray[Any], n_atoms: int, rng: np.random.RandomState, *, positive: bool = False
+) -> NDArray[Any]:
     """Samples scaled to unit norm; random directions where there are not enough that are not 0.
 
     Of samples in one direction, as the empty patches of images are, one is taken unless there are
-    too few others: equal atoms would share their codes, and stay equal.
+    too few others: equal atoms would share their codes, and stay equal. If `positive`, of samples
+    that have negative entries the other part is taken.
     """
+    if positive:
+        X = np.maximum(X, 0)
     norms = _norms(X)
     order = rng.permutation(np.flatnonzero(norms > 0))
     atoms, repeated = np.empty((0, X.shape[1]), X.dtype), []
@@ -125,6 +130,8 @@ def draw_atoms(X: NDArray[Any], n_atoms: int, rng: np.random.RandomState) -> NDA
             break
     atoms = np.concatenate([atoms, *repeated])[:n_atoms]
     directions = rng.standard_normal((n_atoms - len(atoms), X.shape[1])).astype(X.dtype)
+    if positive:
+        np.abs(directions, out=directions)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return np.concatenate([atoms, directions])
 

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from ._arrays import as_array, as_numbers, check_numbers
+from ._arrays import as_array, as_numbers, decode
 from ._base import (
     refuse_changes,
     refuse_frames_of_sparse,
@@ -332,12 +332,7 @@ class OnlineDictionaryLearning(
             If the codes are no finite numbers, or not one per atom.
         """
         check_is_fitted(self)
-        codes = check_numbers(X, "X", accept_sparse="csr")
-        if codes.shape[1] != len(self.components_):
-            raise ValueError(
-                f"X has {codes.shape[1]} columns, but there are {len(self.components_)} atoms."
-            )
-        return codes @ self.components_
+        return decode(X, self.components_)
 
     @property
     def _saved(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from ._first_output import fit_output_
 from ._online_dictionary import OnlineDictionaryLearning
 from ._standardization import LARGEST_LOSS, ULPS
 from ._training_data import LABELLED, UNLABELLED, Targets
+from .nn import SparseCode
 from .nn._losses import Loss
-from .sparse_coding._problem import ElasticNetProblem
 
 # Samples from which dictionary and W start: all of MNIST; more would only cost memory.
 _MAX_INIT_SAMPLES = 60_000
@@ -97,25 +97,30 @@ def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
     return float(2.0 ** np.clip(np.round(norm), lowest, highest))
 
 
-def first_dictionary(
-    inputs: NDArray[Any],
-    problem: ElasticNetProblem,
-    n_components: int,
-    *,
-    init: str,
-    rng: np.random.RandomState,
-) -> tuple[NDArray[Any], int]:
-    """Atoms learned ("odl") or drawn ("samples") without labels, and how many were re-drawn.
+def start_dictionary_(
+    code: SparseCode, inputs: NDArray[Any], *, init: str, rng: np.random.RandomState
+) -> int:
+    """Have atoms learned ("odl") or drawn ("samples") without labels; how many were re-drawn.
 
     Warns if they leave every code zero.
     """
+    n_components, n_redrawn = len(code.dictionary), 0
     if init == "samples":
-        atoms, n_redrawn = draw_atoms(inputs, n_components, rng), 0
+        atoms = draw_atoms(inputs, n_components, rng, positive=code.positive_dict)
     else:
-        odl = OnlineDictionaryLearning(n_components, **vars(problem))._fit_inside(inputs, rng)
+        odl = OnlineDictionaryLearning(
+            n_components, **vars(code.problem), positive_dict=code.positive_dict
+        )._fit_inside(inputs, rng)
         atoms, n_redrawn = odl.components_, odl.n_redrawn_
-    warn_of_zero_codes(problem, inputs, atoms)
-    return atoms, n_redrawn
+    set_atoms_(code, atoms, inputs)
+    return n_redrawn
+
+
+def set_atoms_(code: SparseCode, atoms: NDArray[Any], inputs: NDArray[Any]) -> None:
+    """Have these atoms; warn if they leave the code of every input zero."""
+    warn_of_zero_codes(code.problem, inputs, atoms)
+    with torch.no_grad():
+        code.dictionary.copy_(torch.from_numpy(atoms))
 
 
 def fit_first_output_(

@@ -16,11 +16,11 @@ from ._base import Samples, apply_in_batches
 from ._first_atoms import auto_lambda1, warn_of_scale
 from ._start import (
     draw_rows,
-    first_dictionary,
     first_inputs,
     fit_first_output_,
     nearest_power_of_two,
     probe_samples,
+    start_dictionary_,
 )
 from ._training_data import LABELLED, Targets
 from .nn import PatchSparseCode, SparseCode
@@ -109,11 +109,17 @@ def make_deep_network(
     global_pooling: bool,
     lambda2: float,
     positive: bool,
+    positive_dict: bool,
     fit_intercept: bool,
 ) -> DeepDictionaryNetwork:
     """The network for rows of samples, with random atoms; where lambda1 is "auto", it is 1."""
     modules, n_codes = _make_modules(
-        layers, input_shape, global_pooling=global_pooling, lambda2=lambda2, positive=positive
+        layers,
+        input_shape,
+        global_pooling=global_pooling,
+        lambda2=lambda2,
+        positive=positive,
+        positive_dict=positive_dict,
     )
     return DeepDictionaryNetwork(modules, n_codes, n_outputs, bias=fit_intercept)
 
@@ -148,12 +154,7 @@ def start_deep_network_(
         code = module.code if isinstance(module, PatchSparseCode) else module
         if next(described).lambda1 == "auto":
             code.problem = replace(code.problem, lambda1=auto_lambda1(inputs))
-        dictionary, redrawn = first_dictionary(
-            inputs, code.problem, len(code.dictionary), init=init, rng=rng
-        )
-        n_redrawn += redrawn
-        with torch.no_grad():
-            code.dictionary.copy_(torch.from_numpy(dictionary))
+        n_redrawn += start_dictionary_(code, inputs, init=init, rng=rng)
     labelled = rows[targets.role[rows] == LABELLED]
     codes = apply_in_batches(network.encode, samples, labelled)
     fit_first_output_(network.classifier, torch.from_numpy(codes), targets, labelled, loss, nu1)
@@ -167,6 +168,7 @@ def _make_modules(
     global_pooling: bool,
     lambda2: float,
     positive: bool,
+    positive_dict: bool,
 ) -> tuple[list[nn.Module], int]:
     """The modules of a network for rows of samples, with random atoms, and its number of codes."""
     modules: list[nn.Module] = []
@@ -191,6 +193,7 @@ def _make_modules(
             "lambda1": 1.0 if layer.lambda1 == "auto" else float(layer.lambda1),
             "lambda2": lambda2,
             "positive": positive,
+            "positive_dict": positive_dict,
         }
         if layer.patch_size is None:
             flatten()

@@ -9,8 +9,8 @@ from torch import nn
 
 from ._base import Samples
 from ._class_dictionary import atoms_per_class, class_dictionary
-from ._first_atoms import auto_lambda1, warn_of_scale, warn_of_zero_codes
-from ._start import draw_rows, first_dictionary, first_inputs, fit_first_output_
+from ._first_atoms import auto_lambda1, warn_of_scale
+from ._start import draw_rows, first_inputs, fit_first_output_, set_atoms_, start_dictionary_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
@@ -91,6 +91,8 @@ def start_network(
     n_components: int | None,
     lambda1: float | str,
     lambda2: float,
+    positive: bool,
+    positive_dict: bool,
     loss: Loss,
     nu1: float,
     fit_intercept: bool,
@@ -112,26 +114,30 @@ def start_network(
     elif n_components is None:
         n_components = min(_N_ATOMS, len(rows))
     n_components = int(n_components)
-    code = SparseCode(n_features_out, n_components, lambda1=lambda1, lambda2=lambda2)
+    code = SparseCode(
+        n_features_out,
+        n_components,
+        lambda1=lambda1,
+        lambda2=lambda2,
+        positive=positive,
+        positive_dict=positive_dict,
+    ).to(samples.dtype)
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(
             inputs[labelled],
             values,
             n_components=n_components,
-            lambda1=lambda1,
-            lambda2=lambda2,
+            **vars(code.problem),
+            positive_dict=positive_dict,
             random_state=rng,
         )
-        warn_of_zero_codes(code.problem, inputs[labelled], dictionary)
+        set_atoms_(code, dictionary, inputs[labelled])
     else:
-        dictionary, n_redrawn = first_dictionary(
-            inputs, code.problem, n_components, init=init, rng=rng
-        )
+        n_redrawn = start_dictionary_(code, inputs, init=init, rng=rng)
 
     network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
     network.to(samples.dtype)
-    with torch.no_grad():
-        code.dictionary.copy_(torch.from_numpy(dictionary))
-    codes = torch.from_numpy(sparse_encode(inputs[labelled], dictionary, **vars(code.problem)))
+    atoms = code.dictionary.detach().numpy()
+    codes = torch.from_numpy(sparse_encode(inputs[labelled], atoms, **vars(code.problem)))
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     return network, n_redrawn

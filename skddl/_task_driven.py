@@ -7,10 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._arrays import decode
 from ._base import Samples, seeded_torch
 from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
@@ -28,6 +31,15 @@ _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
 _LEAST_WIDTH = 8
 
 
+def _codes_samples(estimator: Any) -> bool:
+    if estimator.features != "identity":
+        raise AttributeError(
+            f"inverse_transform needs features='identity': of features={estimator.features!r} no "
+            "sample is the only one."
+        )
+    return True
+
+
 class TaskDrivenEstimator(SparseCodeEstimator):
     """Base of the task-driven estimators; subclasses document the parameters, and may add some."""
 
@@ -40,6 +52,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "image_shape",
         "lambda1",
         "lambda2",
+        "positive",
+        "positive_dict",
         "fit_intercept",
     )
 
@@ -49,6 +63,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "features": [StrOptions({"identity", "linear", "lenet"}), callable],
         "n_features_out": [None, Interval(Integral, 1, None, closed="left")],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "positive": ["boolean"],
+        "positive_dict": ["boolean"],
         "nu2": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -68,6 +84,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         max_iter: int = 1000,
         batch_size: int = 100,
         init: str = "odl",
+        positive: bool = False,
+        positive_dict: bool = False,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -95,6 +113,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.init = init
+        self.positive = positive
+        self.positive_dict = positive_dict
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -136,6 +156,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 n_components=self.n_components,
                 lambda1=self.lambda1,
                 lambda2=self.lambda2,
+                positive=self.positive,
+                positive_dict=self.positive_dict,
                 loss=self._loss(),
                 nu1=self.nu1,
                 fit_intercept=self.fit_intercept,
@@ -162,6 +184,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             shapes["code.dictionary"][0],
             lambda1=lambda1[0],
             lambda2=self.lambda2,
+            positive=self.positive,
+            positive_dict=self.positive_dict,
         )
         n_outputs = shapes["classifier.weight"][0]
         return TaskDrivenNetwork(features, code, n_outputs, bias=self.fit_intercept)
@@ -196,6 +220,31 @@ class TaskDrivenEstimator(SparseCodeEstimator):
 
     def _draws_while_training(self) -> bool:
         return not isinstance(self.features, str)
+
+    @available_if(_codes_samples)
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Samples that the codes stand for, where the samples themselves are coded.
+
+        There only with ``features="identity"``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_samples, n_features)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError, TypeError
+            If the codes are no finite numbers, or not one per atom.
+        """
+        check_is_fitted(self)
+        return decode(X, self.components_)
 
     @property
     def components_(self) -> NDArray[Any]:

@@ -65,6 +65,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Samples per mini-batch.
     init : {"odl", "samples"}, default="odl"
         Where the dictionary starts: learned from the samples, or samples drawn at random.
+    positive : bool, default=False
+        Whether the codes are constrained to be non-negative.
+    positive_dict : bool, default=False
+        Whether the atoms are constrained to be non-negative.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the samples, stop when R^2 on them
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best

@@ -62,6 +62,8 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         Weight of half the squared l2 norm of the codes.
     positive : bool, default=True
         Whether the codes are constrained to be non-negative.
+    positive_dict : bool, default=False
+        Whether the atoms are constrained to be non-negative.
     nu1 : float, default=1e-3
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     learning_rate : float, default=0.002
@@ -179,6 +181,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         "lambda1",
         "lambda2",
         "positive",
+        "positive_dict",
         "fit_intercept",
     )
 
@@ -196,6 +199,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             list,
         ],
         "positive": ["boolean"],
+        "positive_dict": ["boolean"],
         "class_weight": [None, dict, StrOptions({"balanced"})],
     }
 
@@ -211,6 +215,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         lambda1: float | str | Sequence[float | str] = "auto",
         lambda2: float = 0.01,
         positive: bool = True,
+        positive_dict: bool = False,
         nu1: float = 1e-3,
         learning_rate: float = 0.002,
         t0: float | None = None,
@@ -241,6 +246,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         self.lambda1 = lambda1
         self.lambda2 = lambda2
         self.positive = positive
+        self.positive_dict = positive_dict
         self.nu1 = nu1
         self.learning_rate = learning_rate
         self.t0 = t0
@@ -319,6 +325,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             global_pooling=self.global_pooling,
             lambda2=self.lambda2,
             positive=self.positive,
+            positive_dict=self.positive_dict,
             fit_intercept=self.fit_intercept,
         )
 

@@ -84,6 +84,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     init : {"class-odl", "odl", "samples"}, default="class-odl"
         Where the dictionary starts: learned from each class apart, from all classes together, or
         samples drawn at random.
+    positive : bool, default=False
+        Whether the codes are constrained to be non-negative.
+    positive_dict : bool, default=False
+        Whether the atoms are constrained to be non-negative.
     loss : {"cross-entropy", "squared-hinge", "one-vs-rest-logistic"}, default="cross-entropy"
         Of the scores: softmax loss (paper 1, Eq. 15), or of each class against the others,
         summed over the classes, ``max(0, 1 - s score)^2`` or ``log(1 + exp(-s score))``, s being 1
@@ -234,6 +238,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         max_iter: int = 1000,
         batch_size: int = 100,
         init: str = "class-odl",
+        positive: bool = False,
+        positive_dict: bool = False,
         loss: str = "cross-entropy",
         unlabeled_weight: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
@@ -265,6 +271,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             max_iter=max_iter,
             batch_size=batch_size,
             init=init,
+            positive=positive,
+            positive_dict=positive_dict,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,

@@ -24,6 +24,13 @@ def quick(n_components=(10, 12), *, max_iter=20, **parameters):
     return DeepDictionaryClassifier(n_components, max_iter=max_iter, random_state=0, **parameters)
 
 
+@pytest.mark.parametrize("patches", [{}, PATCHES])
+def test_atoms_may_be_kept_non_negative(patches):
+    model = quick(positive_dict=True, **patches).fit(X, y)
+    assert all(atoms.min() == 0 for atoms in model.components_)
+    assert model.score(X, y) > 0.5
+
+
 @pytest.mark.parametrize("init", ["odl", "samples"])
 def test_one_dense_layer_is_task_driven_dictionary_learning(init):
     shared = {

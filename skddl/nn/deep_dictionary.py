@@ -36,6 +36,8 @@ class PatchSparseCode(nn.Module):
         Whether the codes are constrained to be non-negative, as paper 2 has them.
     solver : {"auto", "active-set", "spams", "fista"}, default="auto"
         As in :func:`skddl.sparse_coding.sparse_encode`.
+    positive_dict : bool, default=False
+        Whether the atoms are kept non-negative.
 
     Attributes
     ----------
@@ -48,7 +50,7 @@ class PatchSparseCode(nn.Module):
     ValueError
         If a size or a weight is out of range, the solver is unknown, or an input has another shape.
     TypeError
-        If a weight is not a real number, `positive` is not a bool, or an input is complex.
+        If a weight is not a real number, a flag is not a bool, or an input is complex.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class PatchSparseCode(nn.Module):
         lambda2: float = 0.0,
         positive: bool = True,
         solver: str = "auto",
+        positive_dict: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels = require_size("in_channels", in_channels)
@@ -84,6 +87,7 @@ class PatchSparseCode(nn.Module):
             lambda2=lambda2,
             positive=positive,
             solver=solver,
+            positive_dict=positive_dict,
         )
 
     def patches(self, maps: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from skddl.sparse_coding._gram import useful_gram
 from skddl.sparse_coding._implicit import Coder, ImplicitCode
 from skddl.sparse_coding._precision import full_precision
-from skddl.sparse_coding._problem import ElasticNetProblem
+from skddl.sparse_coding._problem import ElasticNetProblem, to_bool
 from skddl.sparse_coding._solution import Supports
 from skddl.sparse_coding._solvers import get_solver
 
@@ -37,12 +37,15 @@ class SparseCode(nn.Module):
         Whether the codes are constrained to be non-negative.
     solver : {"auto", "active-set", "spams", "fista"}, default="auto"
         As in :func:`skddl.sparse_coding.sparse_encode`.
+    positive_dict : bool, default=False
+        Whether :meth:`project_` keeps the atoms non-negative, too.
 
     Attributes
     ----------
     dictionary : Parameter of shape (n_components, n_features)
-        The atoms, at first random directions of unit norm. :meth:`project_` keeps them in the
-        unit ball and must be called after each step of an optimizer.
+        The atoms, at first random directions of unit norm, without negative entries if
+        `positive_dict`. :meth:`project_` keeps them in the unit ball and must be called after each
+        step of an optimizer.
 
     Raises
     ------
@@ -50,7 +53,7 @@ class SparseCode(nn.Module):
         If a weight is out of range, or beyond the type of the inputs, a size is no positive int,
         the solver is unknown, or inputs have another length.
     TypeError
-        If a weight is not a real number, `positive` is not a bool, or inputs are complex.
+        If a weight is not a real number, a flag is not a bool, or inputs are complex.
 
     Notes
     -----
@@ -81,6 +84,7 @@ class SparseCode(nn.Module):
         lambda2: float = 0.0,
         positive: bool = False,
         solver: str = "auto",
+        positive_dict: bool = False,
     ) -> None:
         super().__init__()
         n_features = require_size("n_features", n_features)
@@ -89,9 +93,10 @@ class SparseCode(nn.Module):
         self.problem = ElasticNetProblem(lambda1, lambda2, positive)
         self.solver = solver
         self._gram: Tensor | None = None
-        self.dictionary = nn.Parameter(
-            nn.functional.normalize(torch.randn(n_components, n_features), dim=1)
-        )
+        self.positive_dict = to_bool("positive_dict", positive_dict)
+        atoms = torch.randn(n_components, n_features)
+        atoms = atoms.abs() if self.positive_dict else atoms
+        self.dictionary = nn.Parameter(nn.functional.normalize(atoms, dim=1))
 
     def forward(self, x: Tensor, supports: Supports | None = None) -> Tensor:
         """Codes of shape (..., n_components) of inputs of shape (..., n_features).
@@ -143,7 +148,9 @@ class SparseCode(nn.Module):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Bring each atom back to the unit ball, in place (paper 1, Eq. 4)."""
+        """Bring each atom back to the unit ball, in place (paper 1, Eq. 4), or to its part."""
+        if self.positive_dict:
+            self.dictionary.relu_()
         norms = torch.linalg.vector_norm(self.dictionary, dim=1, keepdim=True)
         self.dictionary.div_(norms.clamp_(min=1))
 
@@ -153,5 +160,6 @@ class SparseCode(nn.Module):
         problem = self.problem
         return (
             f"{n_features=}, {n_components=}, lambda1={problem.lambda1}, "
-            f"lambda2={problem.lambda2}, positive={problem.positive}, solver={self.solver!r}"
+            f"lambda2={problem.lambda2}, positive={problem.positive}, solver={self.solver!r}, "
+            f"positive_dict={self.positive_dict}"
         )

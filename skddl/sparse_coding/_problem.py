@@ -42,9 +42,7 @@ class ElasticNetProblem:
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{name} must be a real number, got {value!r}.")
             object.__setattr__(self, name, to_float(value))
-        if not isinstance(self.positive, bool | np.bool_):
-            raise TypeError(f"positive must be True or False, got {self.positive!r}.")
-        object.__setattr__(self, "positive", bool(self.positive))
+        object.__setattr__(self, "positive", to_bool("positive", self.positive))
         if not (math.isfinite(self.lambda1) and self.lambda1 > 0):
             raise ValueError(f"lambda1 must be a finite number > 0, got {self.lambda1!r}.")
         if not (math.isfinite(self.lambda2) and self.lambda2 >= 0):
@@ -99,3 +97,10 @@ def to_float(value: SupportsFloat) -> float:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def to_bool(name: str, value: object) -> bool:
+    """A flag of Python; an error if it is no flag at all."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)

@@ -21,6 +21,16 @@ def test_blocks_are_in_the_order_of_the_classes(digits):
         assert np.argmin(objectives) == label
 
 
+def test_atoms_may_be_non_negative(digits):
+    X, y = digits
+    y = np.where(np.arange(len(y)) == 0, 10, y)  # a class of one sample
+    dictionary, _ = class_dictionary(
+        X, y, n_components=25, positive=True, positive_dict=True, random_state=0
+    )
+    assert dictionary.min() == 0
+    assert np.linalg.norm(dictionary, axis=1).min() > 0
+
+
 def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
     X, y = digits
     chosen = np.flatnonzero((y == 3) | (y == 7))

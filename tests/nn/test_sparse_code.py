@@ -36,6 +36,20 @@ def test_output_is_the_sparse_code(solver, dtype, positive, x):
     torch.testing.assert_close(codes.detach(), expected, rtol=0, atol=0)
 
 
+def test_atoms_may_be_kept_non_negative():
+    code = SparseCode(10, 16, lambda1=0.3, positive_dict=True)
+    assert (code.dictionary >= 0).all()
+    with torch.no_grad():
+        code.dictionary.copy_(torch.randn(16, 10, generator=torch.Generator().manual_seed(0)))
+    raw = code.dictionary.detach().clone()
+    code.project_()
+    expected = raw.clamp(min=0)
+    expected /= torch.linalg.vector_norm(expected, dim=1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(code.dictionary.detach(), expected)
+    with pytest.raises(TypeError, match="positive_dict must be True or False"):
+        SparseCode(10, 16, lambda1=0.3, positive_dict=1)
+
+
 def test_atoms_start_as_different_directions_of_unit_norm(code):
     norms = torch.linalg.vector_norm(code.dictionary, dim=1)
     torch.testing.assert_close(norms, torch.ones(16), rtol=0, atol=1e-6)

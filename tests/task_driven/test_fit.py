@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
+from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, load
 from skddl.sparse_coding import sparse_encode
 from skddl.sparse_coding._solution import Supports
 from skddl.training import OPTIMIZERS
@@ -159,6 +159,21 @@ def test_every_init_learns(init):
     model = quick(init=init, max_iter=60).fit(X, y)
     assert model.score(X, y) > 0.8
     assert len(model.components_) == 20
+
+
+@pytest.mark.parametrize("init", ["class-odl", "odl", "samples"])
+def test_constraints_of_sign_hold_throughout(init, tmp_path):
+    model = quick(features="identity", init=init, positive=True, positive_dict=True, max_iter=60)
+    model.fit(X, y)
+    assert model.score(X, y) > 0.8
+    for fitted in (model, model.partial_fit(X, y)):
+        assert fitted.components_.min() == 0
+        assert np.linalg.norm(fitted.components_, axis=1).max() <= 1 + 1e-6
+        assert fitted.transform(X).min() == 0
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(load(tmp_path / "model").transform(X), model.transform(X))
+    with pytest.raises(ValueError, match="positive=False does not fit the model"):
+        model.set_params(positive=False).partial_fit(X, y)
 
 
 @pytest.mark.parametrize("n_components", [1, 5])

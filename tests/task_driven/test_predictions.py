@@ -58,6 +58,21 @@ def test_features_of_each_kind_are_learned_and_coded(features, n_features_out, e
     assert kkt_residual(inputs, atoms, codes, lambda1=model.lambda1_).max() < 1e-6
 
 
+def test_codes_of_the_samples_themselves_become_samples_again():
+    X, y = small_digits()
+    model = quick(features="identity", lambda1=0.01, n_components=60).fit(X, y)
+    codes = model.transform(X)
+    np.testing.assert_array_equal(model.inverse_transform(codes), codes @ model.components_)
+    assert np.abs(model.inverse_transform(codes) - X).max() < 0.5 * np.abs(X).max()
+    sparse = model.set_params(sparse_output=True).transform(X)
+    np.testing.assert_allclose(
+        model.inverse_transform(sparse), codes @ model.components_, atol=1e-5
+    )
+    with pytest.raises(ValueError, match="61 columns, but there are 60 atoms"):
+        model.inverse_transform(np.zeros((1, 61)))
+    assert not hasattr(quick(features="linear").fit(X, y), "inverse_transform")
+
+
 def test_lambda2_shrinks_the_codes():
     weights = [0.0, 0.5]
     sizes = [
