@@ -39,9 +39,9 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         """Go on learning: one pass over `X` in mini-batches.
 
         The first call also makes the start, from its samples alone: the initial dictionary, a
-        network that is trained first, or the means and scales of the columns. The learning rate of
-        Algorithm 1 (`t0`) goes on falling from call to call; with an `lr_schedule` it stays as it
-        is. Nothing is held out: `early_stopping` is for `fit`. Batch norms cannot learn from a
+        network that is trained first, or the means and scales of the columns. The learning rate
+        stays as it is; only by a `t0` that is given does it go on falling from call to call.
+        Nothing is held out: `early_stopping` is for `fit`. Batch norms cannot learn from a
         single sample. Where samples without labels are learned from, the pass is one over those
         with labels, of which every call needs some.
 

@@ -103,12 +103,13 @@ class DictionaryUpdates:
         `n_iter_` counts already have been learned from before, and are only drawn again. Learning
         ends where `after_batch` returns True.
         """
-        n_done, size = self.n_iter_, min(self.batch_size, len(X))
-        patience = max(_LEAST_PATIENCE * size, min(len(X), self.max_iter * size // 4))
+        n_done, n_batches = self.n_iter_, int(self.max_iter)
+        size = min(int(self.batch_size), len(X))
+        patience = max(_LEAST_PATIENCE * size, min(len(X), n_batches * size // 4))
         order = np.empty(0, dtype=np.intp)
         # All of it: what is learned must not depend on whether another fit has set a limit.
         with self._uninterrupted(size):
-            for step in range(self.max_iter):
+            for step in range(n_batches):
                 if len(order) < size:
                     order = np.concatenate([order, rng.permutation(len(X))])
                 rows, order = order[:size], order[size:]
@@ -147,7 +148,7 @@ class DictionaryUpdates:
         gram *= 1 - weight
         cross *= 1 - weight
         used = _add(self._means, codes, X, weight / len(X))
-        _descend(self.components_, gram, cross, self.positive_dict)
+        _descend(self.components_, gram, cross, bool(self.positive_dict))
         return used
 
     def _replace(self, unused: NDArray[np.intp], X: NDArray[Any]) -> None:

@@ -278,7 +278,7 @@ class OnlineDictionaryLearning(
                 refuse_changes(self, self._started_with)
             self.components_ = self.components_.copy()
             self._means = (self._means[0].copy(), self._means[1].copy())
-            with self._uninterrupted(min(self.batch_size, len(samples))), interrupts.allowed():
+            with self._uninterrupted(min(int(self.batch_size), len(samples))), interrupts.allowed():
                 for start in range(0, len(samples), self.batch_size):
                     batch = as_float(samples[start : start + self.batch_size])
                     self._update(batch)

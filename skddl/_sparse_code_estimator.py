@@ -67,6 +67,8 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         return self.max_iter
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        if n_iter is None and self.t0 is None:  # nobody knows how many calls there will be
+            return lambda step: 1.0
         return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
 
     @property

@@ -46,6 +46,9 @@ from .training import (
 
 # So many times the loss of outputs that are zero is neither noise of a mini-batch nor dropout.
 _DIVERGED = 10
+# From this share of it on a classifier has learned next to nothing, if it had the time: so many
+# steps, and passes over the samples.
+_AT_CHANCE, _LONG, _LONG_IN_PASSES = 0.95, 50, 5
 
 
 class SupervisedEstimator(TorchEstimator):
@@ -389,17 +392,29 @@ class SupervisedEstimator(TorchEstimator):
             with ended_by_interrupt(state, until), interrupts.allowed():
                 callbacks.end_fit()
         if whole_fit and not len(unlabelled) and early_stopping is None and processes.is_first:
-            self._warn_of_divergence(targets.values[labelled])
+            was_long = n_iter >= max(_LONG, _LONG_IN_PASSES * sampler.n_batches)
+            self._warn_of_poor_end(targets.values[labelled], was_long=was_long)
 
-    def _warn_of_divergence(self, values: NDArray[Any]) -> None:
-        """Warn if the last pass had a loss far above that of a model that says nothing."""
+    def _warn_of_poor_end(self, values: NDArray[Any], *, was_long: bool) -> None:
+        """Warn if the last pass had a loss far above that of a model that says nothing.
+
+        Of a classifier whose training `was_long`, also if it was hardly below.
+        """
         loss = self._training.history[-1].get("loss", 0.0) if self._training.history else 0.0
         of_zeros = self._loss_of_zeros(torch.from_numpy(values))
+        end = f"it ended with a loss of {loss:.3g}, where outputs that are all zero have "
+        end += f"{of_zeros:.3g}"
+        message = ""
         if loss > _DIVERGED * of_zeros > 0:
+            message = f"Training has diverged: {end}. Lower learning_rate"
+        elif was_long and is_classifier(self) and loss > _AT_CHANCE * of_zeros > 0:
+            message = (
+                f"Training has learned next to nothing: {end}. If the classes can be told from "
+                "the samples, try another optimizer, or another learning_rate"
+            )
+        if message:
             warnings.warn(
-                f"Training has diverged: it ended with a loss of {loss:.3g}, where outputs that "
-                f"are all zero have {of_zeros:.3g}. Lower learning_rate (it is "
-                f"{self.learning_rate:g}){self._advice}.",
+                f"{message} (it is {self.learning_rate:g}){self._advice}.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

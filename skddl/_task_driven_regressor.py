@@ -58,7 +58,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     learning_rate : float, default=0.01
         rho of Algorithm 1; "sgd" wants one of 0.001 or less where targets are many.
     t0 : float, default=None
-        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10.
+        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
+        `partial_fit`, where nobody knows how many calls there will be, rho throughout.
     max_iter : int, default=1000
         Number of iterations (mini-batches), not of passes over the data.
     batch_size : int, default=100
@@ -166,8 +167,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         """Go on learning: one pass over `X` in mini-batches.
 
         The first call also makes the start, and the scales of the targets, from its samples alone.
-        The learning rate (`t0`) goes on falling from call to call. Nothing is held out:
-        `early_stopping` is for `fit`.
+        The learning rate stays as it is, or, if `t0` is given, goes on falling. Nothing is held
+        out: `early_stopping` is for `fit`.
 
         Parameters
         ----------

@@ -76,7 +76,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     learning_rate : float, default=0.05
         rho of Algorithm 1.
     t0 : float, default=None
-        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10.
+        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
+        `partial_fit`, where nobody knows how many calls there will be, rho throughout.
     max_iter : int, default=1000
         Number of iterations (mini-batches), not of passes over the data.
     batch_size : int, default=100

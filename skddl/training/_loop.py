@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
@@ -61,7 +62,7 @@ def train(
     rate_factor : callable
         Takes the number of a step; returns the factor on the learning rate of the optimizer.
     early_stopping : EarlyStopping, optional
-        The module ends in its best state.
+        The module ends in its best state, that of the start included, also where training diverges.
     checkpoint : Checkpoint, optional
         Where to go on from, if it exists, and what to write.
     on_epoch : callable, optional
@@ -80,7 +81,13 @@ def train(
     Raises
     ------
     DivergenceError
-        If the loss, a gradient, a parameter or a buffer is not finite.
+        If the loss, a gradient, a parameter or a buffer is not finite, unless there is a best state
+        of steps before.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it is so, and there is one.
     """
     processes = processes or Processes()
     state.moments.restore(optimizer)
@@ -94,6 +101,12 @@ def train(
         total=until, initial=state.iteration, disable=not (verbose and processes.is_first)
     )
     module.train()
+    if early_stopping is not None and not early_stopping.best_state:
+        with interrupts.allowed():
+            score = processes.of_first(early_stopping.score())
+        early_stopping.update(module, score)
+        if state.history:
+            state.history[-1] = {**state.history[-1], "validation_score": score}
     undo = _Undo(module)
     # Those that are not finite from the start, such as masks, are meant to be so.
     floating = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
@@ -102,7 +115,8 @@ def train(
     alone = processes.size == 1
     may_end = ended_by_interrupt(state, until) if interruptible and alone else nullcontext()
     together = processes.ending_together(shared=DivergenceError)
-    with progress, may_end, _keep_moments(optimizer, state), together:
+    survives = _kept_by(early_stopping, state) if early_stopping else nullcontext()
+    with progress, survives, may_end, _keep_moments(optimizer, state), together:
         while state.iteration < until and not state.finished:
             step = state.iteration
             with undo, torch.enable_grad():
@@ -216,6 +230,24 @@ def ended_by_interrupt(state: TrainingState, until: int) -> Iterator[None]:
         warnings.warn(
             f"Training was interrupted after {state.iteration} of {until} iterations. The model "
             "so far is kept.",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def _kept_by(early_stopping: EarlyStopping, state: TrainingState) -> Iterator[None]:
+    """Turn divergence into a warning, if steps were taken before: the best state is there."""
+    first = state.iteration
+    try:
+        yield
+    except DivergenceError as error:
+        if state.iteration == first:
+            raise
+        state.finished = True
+        warnings.warn(
+            f"{error} Of it, early stopping keeps the best one, with a validation score of "
+            f"{early_stopping.best_score:.4g}.",
+            ConvergenceWarning,
             stacklevel=4,
         )
 

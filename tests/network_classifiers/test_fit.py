@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from torch import nn
 
@@ -45,6 +46,11 @@ def test_default_parameters_classify_raw_digits(estimator, parameters):
     )
     model = estimator(random_state=0, **parameters).fit(X_train, y_train)
     assert model.score(X_test, y_test) >= 0.96
+
+
+def test_a_long_training_that_ends_at_chance_says_so():
+    with pytest.warns(ConvergenceWarning, match=r"next to nothing: .* learning_rate \(it is 1e-09"):
+        ConvNetClassifier(learning_rate=1e-9, max_epochs=50, random_state=0).fit(X, y)
 
 
 def test_steps_are_those_of_algorithm_1_with_momentum():

@@ -39,7 +39,8 @@ def assert_fails_and_changes_nothing(model, call, error, message):
 
 
 @pytest.mark.parametrize(
-    "estimator", [quick(features="identity", n_features_out=None), DeepDictionaryClassifier(9)]
+    "estimator",
+    [quick(features="identity", n_features_out=None), DeepDictionaryClassifier(9, max_iter=9)],
 )
 def test_samples_so_small_that_nu1_decides_are_warned_of(estimator):
     with pytest.warns(UserWarning, match=r"mean norm of 0\.01\. .* scale the samples"):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, load
@@ -232,7 +233,7 @@ def test_early_stopping_keeps_the_best_state():
     model = quick(
         max_iter=400, early_stopping=True, validation_fraction=0.3, n_iter_no_change=4, tol=0.0
     ).fit(X, y)
-    scores = [entry["validation_score"] for entry in model.history_[1:]]
+    scores = [entry["validation_score"] for entry in model.history_]  # the first of the start
     assert model.n_iter_ < 400
     best = int(np.argmax(scores))
     assert len(scores) == best + 1 + 4
@@ -252,13 +253,23 @@ def test_samples_held_out_have_no_part_in_the_start():
     assert_same_model(*models)
 
 
-def test_partial_fit_makes_one_pass_and_goes_on_with_the_schedule():
-    model = quick(max_iter=20)
+def test_partial_fit_makes_one_pass_and_goes_on_with_a_schedule_that_is_given():
+    model = quick(t0=2)
     for n_calls in (1, 2, 3):
         model.partial_fit(X, y)
         assert model.n_iter_ == 5 * n_calls
         assert model.history_[-1]["learning_rate"] == pytest.approx(0.05 * 2 / (5 * n_calls))
     assert model.score(X, y) > 0.7
+
+
+def test_partial_fit_after_fit_learns_what_is_new():
+    X, y = load_iris(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    model = TaskDrivenDictionaryClassifier(random_state=0).fit(X, y)
+    relabelled = np.array([1, 2, 0])[y]
+    for _ in range(300):
+        model.partial_fit(X, relabelled)
+    assert model.score(X, relabelled) > 0.94
 
 
 def test_partial_fit_takes_classes_that_come_later():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skddl.training import (
@@ -115,7 +116,7 @@ def test_interrupted_training_ends_after_the_last_whole_step():
 
 def test_epoch_whose_score_is_interrupted_has_no_entry_without_one():
     problem = Problem()
-    scores = iter([0.1, 0.5])
+    scores = iter([0.0, 0.1, 0.5])
 
     def score():
         for value in scores:
@@ -196,7 +197,7 @@ def test_callback_that_returns_true_ends_training():
 
 
 def stopping(problem):
-    scores = iter([0.1, 0.5, 0.3, 0.4, 0.2, 0.1, 0.0])
+    scores = iter([0.0, 0.1, 0.5, 0.3, 0.4, 0.2, 0.1, 0.0])
     return EarlyStopping(lambda: next(scores), patience=3, tol=0.0)
 
 
@@ -205,6 +206,28 @@ def test_early_stopping_ends_in_the_best_state():
     problem.train(until=1000, early_stopping=stopping(problem))
     assert problem.state.iteration == 25
     assert torch.equal(problem.parameters(), Problem().train(until=10).parameters())
+
+
+def test_early_stopping_may_end_in_the_start():
+    problem = Problem()
+    scores = iter([0.9, 0.5, 0.6, 0.7])
+    problem.train(until=1000, early_stopping=EarlyStopping(lambda: next(scores), 3, 0.0))
+    assert problem.state.iteration == 15
+    assert torch.equal(problem.parameters(), Problem().parameters())
+
+
+def test_early_stopping_keeps_the_best_state_where_training_diverges():
+    problem = Problem(fail_at=12, error=DivergenceError)
+    scores = iter([0.1, 0.5, 0.3])
+    with pytest.warns(ConvergenceWarning, match=r"validation score of 0\.5"):
+        problem.train(early_stopping=EarlyStopping(lambda: next(scores), 3, 0.0))
+    assert problem.state.iteration == 12
+    assert problem.state.finished
+    assert torch.equal(problem.parameters(), Problem().train(until=5).parameters())
+    with pytest.raises(DivergenceError):  # where there was no step, something else is wrong
+        Problem(fail_at=0, error=DivergenceError).train(
+            early_stopping=EarlyStopping(lambda: 0.1, 3, 0.0)
+        )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam", "adagrad", "rmsprop"])
