@@ -31,8 +31,10 @@ from .training import (
     SCHEDULES,
     RateFactor,
     TrainingState,
+    augment_rows,
     make_optimizer,
     over_training,
+    require_images,
 )
 
 _PLAIN = {f"plain-{depth}": depth for depth in (3, 6, 9, 12)}
@@ -270,11 +272,7 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
                 "mixed_precision=True trains a float32 model in bfloat16 where that is safe: it "
                 "needs dtype='float32', got dtype='float64'."
             )
-        if self.augment is not None and self._image_shape is None:
-            raise ValueError(
-                f"augment={self.augment!r} needs images: pass image_shape=(C, H, W), or X of shape "
-                "(n, C, H, W)."
-            )
+        require_images(self.augment, self._image_shape)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         spared = {
@@ -314,13 +312,12 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
     def _make_loss(self) -> Callable[[Batch], tuple[Tensor, dict[str, float]]]:
         network = self.module_
         forward = torch.compile(network) if self.compile else network
-        augment = AUGMENTATIONS[self.augment] if isinstance(self.augment, str) else self.augment
 
         def compute_loss(batch: Batch) -> tuple[Tensor, dict[str, float]]:
             x = batch.x
-            if augment is not None:
+            if self.augment is not None:
                 assert self._image_shape is not None
-                x = self._augmented(augment, x.reshape(-1, *self._image_shape)).flatten(1)
+                x = augment_rows(self.augment, AUGMENTATIONS, x, self._image_shape)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=bool(self.mixed_precision)):
                 losses = nn.functional.cross_entropy(
                     self._forward_batch(forward, x),
@@ -334,18 +331,6 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
 
     def _loss_of_zeros(self, values: Tensor) -> float:
         return log(self.module_.classifier.out_features)
-
-    def _augmented(self, augment: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        changed = augment(images)
-        expected = images.shape, images.dtype, images.device
-        if not isinstance(changed, Tensor):
-            got: Any = type(changed)
-        elif (got := (changed.shape, changed.dtype, changed.device)) == expected:
-            return changed
-        raise ValueError(
-            f"augment={self.augment!r} must return images of the shape, dtype and device that it "
-            f"gets, {expected}; got {got}."
-        )
 
     def _forward_batch(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         try:

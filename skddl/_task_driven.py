@@ -23,10 +23,12 @@ from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
-from .training import make_optimizer
+from .training import augment_rows, make_optimizer, require_images, shift_by_one
 
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
+# Codes, unlike networks with pooling, forgive no more than one pixel.
+_AUGMENTATIONS = {"shift": shift_by_one}
 # So many at least: the first few atoms of a support are hardly a start.
 _LEAST_WIDTH = 8
 
@@ -65,6 +67,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "positive": ["boolean"],
         "positive_dict": ["boolean"],
+        "augment": [None, StrOptions(set(_AUGMENTATIONS)), callable],
         "nu2": [Interval(Real, 0, None, closed="left")],
     }
 
@@ -86,6 +89,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         init: str = "odl",
         positive: bool = False,
         positive_dict: bool = False,
+        augment: str | Callable[[Tensor], Tensor] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -115,6 +119,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.init = init
         self.positive = positive
         self.positive_dict = positive_dict
+        self.augment = augment
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -207,19 +212,29 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         return make_optimizer(self.optimizer, groups, self.learning_rate)
 
     def _support_memory(self, samples: Samples) -> Supports | None:
-        if samples.device.type != "cpu":
-            return None  # a GPU solves as fast as it can be told to start from somewhere
+        # A GPU solves as fast as it can be told to start from somewhere, and what is augmented is
+        # not seen again.
+        if samples.device.type != "cpu" or self.augment is not None:
+            return None
         n_components = len(self.module_.code.dictionary)
         width = min(n_components, _MEMORY_WIDTH, _MEMORY_ENTRIES // len(samples) - 1)
         if width < min(n_components, _LEAST_WIDTH):
             return None
         return Supports.empty(len(samples), width)
 
+    def _check_combinations(self) -> None:
+        super()._check_combinations()
+        require_images(self.augment, self._image_shape)
+
     def _encode(self, batch: Batch) -> Tensor:
-        return self.module_.encode(batch.x, batch.supports)
+        x = batch.x
+        if self.augment is not None:
+            assert self._image_shape is not None
+            x = augment_rows(self.augment, _AUGMENTATIONS, x, self._image_shape)
+        return self.module_.encode(x, batch.supports)
 
     def _draws_while_training(self) -> bool:
-        return not isinstance(self.features, str)
+        return self.augment is not None or not isinstance(self.features, str)
 
     @available_if(_codes_samples)
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:

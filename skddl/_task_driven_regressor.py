@@ -70,6 +70,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Whether the codes are constrained to be non-negative.
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
+    augment : "shift" or callable, default=None
+        How images are changed at random in training, after the start. "shift": moved by at most one
+        pixel along each side, the border being repeated. A callable takes and returns images (n, C,
+        H, W); it should draw from torch's generators, which `random_state` seeds.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the samples, stop when R^2 on them
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best

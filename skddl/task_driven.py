@@ -89,6 +89,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         Whether the codes are constrained to be non-negative.
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
+    augment : "shift" or callable, default=None
+        How images are changed at random in training, after the start. "shift": moved by at most one
+        pixel along each side, the border being repeated. A callable takes and returns images (n, C,
+        H, W); it should draw from torch's generators, which `random_state` seeds.
     loss : {"cross-entropy", "squared-hinge", "one-vs-rest-logistic"}, default="cross-entropy"
         Of the scores: softmax loss (paper 1, Eq. 15), or of each class against the others,
         summed over the classes, ``max(0, 1 - s score)^2`` or ``log(1 + exp(-s score))``, s being 1
@@ -241,6 +245,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         init: str = "class-odl",
         positive: bool = False,
         positive_dict: bool = False,
+        augment: str | Callable[[Tensor], Tensor] | None = None,
         loss: str = "cross-entropy",
         unlabeled_weight: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
@@ -274,6 +279,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             init=init,
             positive=positive,
             positive_dict=positive_dict,
+            augment=augment,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
@@ -334,6 +340,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         return CLASSIFICATION_LOSSES[self.loss]
 
     def _check_combinations(self) -> None:
+        super()._check_combinations()
         trained_first = self.features == "convnet" or isinstance(self.features, NetworkClassifier)
         if trained_first and self.n_features_out is not None:
             raise ValueError(

@@ -1,7 +1,7 @@
 """The training loop and its parts; knows torch modules, and nothing about scikit-learn."""
 
 from ._archive import ArchiveError, damaged, read_archive, write_archive
-from ._augment import AUGMENTATIONS
+from ._augment import AUGMENTATIONS, augment_rows, require_images, shift_by_one
 from ._batches import BatchSampler
 from ._checkpoint import Checkpoint, CheckpointFile
 from ._early_stopping import EarlyStopping
@@ -26,6 +26,7 @@ __all__ = [
     "Processes",
     "RateFactor",
     "TrainingState",
+    "augment_rows",
     "damaged",
     "ended_by_interrupt",
     "identify",
@@ -37,6 +38,8 @@ __all__ = [
     "pack_state",
     "project_",
     "read_archive",
+    "require_images",
+    "shift_by_one",
     "train",
     "unpack_state",
     "with_prefix",

@@ -177,6 +177,27 @@ def test_constraints_of_sign_hold_throughout(init, tmp_path):
         model.set_params(positive=False).partial_fit(X, y)
 
 
+def test_images_may_be_augmented():
+    batches = []
+
+    def mirror(images):
+        batches.append(images)
+        return images.flip(3)
+
+    images = X.reshape(-1, 1, 8, 8)
+    mirrored = quick(features="identity", init="samples", augment=mirror).fit(images, y)
+    assert {batch.shape for batch in batches} == {(40, 1, 8, 8)}
+    plain = quick(features="identity", init="samples").fit(images, y)
+    assert np.abs(mirrored.components_ - plain.components_).max() > 1e-3
+    shifted = quick(augment="shift", max_iter=60).fit(images, y)
+    assert_same_model(shifted, quick(augment="shift", max_iter=60).fit(images, y))
+    assert shifted.score(images, y) > 0.8
+    with pytest.raises(ValueError, match=r"augment='shift' needs images"):
+        quick(augment="shift").fit(X, y)
+    with pytest.raises(ValueError, match=r"must return images of the shape"):
+        quick(augment=lambda images: images[:1]).fit(images, y)
+
+
 @pytest.mark.parametrize("n_components", [1, 5])
 def test_fewer_atoms_than_classes_are_enough_to_fit(n_components):
     model = quick(n_components=n_components).fit(X, y)

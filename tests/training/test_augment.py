@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skddl.training import AUGMENTATIONS
+from skddl.training import AUGMENTATIONS, shift_by_one
 
 SHAPES = [(500, 3, 32, 32), (400, 1, 28, 28), (400, 2, 8, 16)]
 
@@ -81,3 +81,20 @@ def test_random_numbers_are_those_of_torch_s_generator(name):
         results.append(AUGMENTATIONS[name](images))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
+
+
+def test_a_shift_by_one_repeats_the_border():
+    torch.manual_seed(0)
+    images = images_of((400, 2, 8, 16))
+    shifted = shift_by_one(images)
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    offsets = []
+    for before, after in zip(padded, shifted, strict=True):
+        offsets += [
+            (row, column)
+            for row in range(3)
+            for column in range(3)
+            if torch.equal(before[:, row : row + 8, column : column + 16], after)
+        ]
+    assert len(offsets) == 400
+    assert len(set(offsets)) == 9
