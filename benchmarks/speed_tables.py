@@ -375,6 +375,26 @@ def scale():
     return table(header, rows)
 
 
+def dictionary_learning():
+    """What dictionaries cost, and what they take, beside SPAMS."""
+    if (result := load("dictionary_learning")) is None:
+        return MISSING.capitalize() + "."
+    rows = [
+        (
+            run["problem"],
+            f"{run['n_batches']:,}",
+            f"{run['skddl']:.5f}",
+            f"{run['SPAMS']:.5f}",
+            f"{100 * run['change']:+.2f} ± {100 * run['standard error']:.2f} %",
+            number(run["ms per mini-batch"]),
+            number(run["SPAMS over skddl, time"]),
+        )
+        for run in result["runs"]
+    ]
+    header = ("data", "mini-batches", "cost", "of SPAMS", "change", "ms each", "SPAMS over it")
+    return table(header, rows)
+
+
 def startup():
     """What comes once in a process, and what is installed."""
     if (result := load("startup")) is None:
@@ -412,7 +432,13 @@ def threads():
 
 
 OF_DEVICE = (step_times, floor, unrolled, encode, warm, sizes, networks, network_memory)
-TABLES = {"targets": targets, "scale": scale, "startup": startup, "threads": threads} | {
+TABLES = {
+    "targets": targets,
+    "dictionary-learning": dictionary_learning,
+    "scale": scale,
+    "startup": startup,
+    "threads": threads,
+} | {
     f"{function.__name__.replace('_', '-')}-{device}": partial(function, device)
     for function in OF_DEVICE
     for device in ("cpu", "cuda")
