@@ -16,6 +16,7 @@ from ._first_atoms import (
     squares_error,
 )
 from ._interrupts import interrupts
+from ._sparsity import following, require_one_of_two, with_nonzeros
 from .sparse_coding import sparse_encode
 from .sparse_coding._core import core
 from .sparse_coding._problem import ElasticNetProblem
@@ -43,6 +44,7 @@ class DictionaryUpdates:
     n_components: int | None
     lambda1: float | str
     lambda2: float
+    n_nonzero_coefs: int | None
     positive: bool
     positive_dict: bool
     init: ArrayLike | None
@@ -61,6 +63,7 @@ class DictionaryUpdates:
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
+        require_one_of_two(self.lambda1, self.n_nonzero_coefs)
         refuse_squares_out_of_range(X)
         n_components = X.shape[1] if self.n_components is None else int(self.n_components)
         if self.init is None:
@@ -81,8 +84,16 @@ class DictionaryUpdates:
         self._problem = ElasticNetProblem(lambda1, self.lambda2, self.positive)
         self._started_with = {
             name: getattr(self, name)
-            for name in ("n_components", "lambda1", "lambda2", "positive", "positive_dict")
+            for name in (
+                "n_components",
+                "lambda1",
+                "lambda2",
+                "n_nonzero_coefs",
+                "positive",
+                "positive_dict",
+            )
         }
+        self._settle_sparsity(X)
         self.n_iter_ = 0
         self.n_redrawn_ = 0
         self._means = (
@@ -126,6 +137,14 @@ class DictionaryUpdates:
                 if after_batch():
                     break
 
+    def _settle_sparsity(self, X: NDArray[Any]) -> None:
+        """Have the lambda1 at which codes of `X` in the present atoms are as sparse as wanted."""
+        if self.n_nonzero_coefs is not None:
+            with interrupts.allowed():
+                self._problem = with_nonzeros(
+                    self._problem, X, self.components_, self.n_nonzero_coefs
+                )
+
     @contextmanager
     def _uninterrupted(self, batch_size: int) -> Iterator[None]:
         """Hold back Ctrl-C, and use as many threads as mini-batches of that size pay for."""
@@ -142,6 +161,9 @@ class DictionaryUpdates:
         with interrupts.allowed():
             codes = self._encode(X)
         self.n_iter_ += 1
+        if self.n_nonzero_coefs is not None:
+            n_found = np.count_nonzero(codes) / len(X)
+            self._problem = following(self._problem, n_found, self.n_nonzero_coefs)
         t, enough = self.n_iter_, len(X) / (_SAMPLES_PER_ATOM * len(self.components_))
         weight = max(2 / (t + 1), min(_FADING / (t + _FADING - 1), enough), least_weight)
         gram, cross = self._means

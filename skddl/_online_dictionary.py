@@ -1,6 +1,7 @@
 """Online dictionary learning."""
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -56,6 +57,9 @@ class OnlineDictionaryLearning(
         Weight of the l1 norm. "auto": 0.05 times the mean norm of the samples of the first fit.
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
+    n_nonzero_coefs : int, default=None
+        About how many non-zeros a code is to have on average, in place of `lambda1`, which is then
+        found from the first codes, and follows them while they change: `lambda1_`.
     positive : bool, default=False
         Whether the codes are constrained to be non-negative.
     positive_dict : bool, default=False
@@ -125,6 +129,7 @@ class OnlineDictionaryLearning(
         "n_components": [None, Interval(Integral, 1, None, closed="left")],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "lambda2": [Interval(Real, 0, None, closed="left")],
+        "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left")],
         "positive": ["boolean"],
         "positive_dict": ["boolean"],
         "init": [None, "array-like"],
@@ -143,6 +148,7 @@ class OnlineDictionaryLearning(
         *,
         lambda1: float | str = "auto",
         lambda2: float = 0.0,
+        n_nonzero_coefs: int | None = None,
         positive: bool = False,
         positive_dict: bool = False,
         init: ArrayLike | None = None,
@@ -157,6 +163,7 @@ class OnlineDictionaryLearning(
         self.n_components = n_components
         self.lambda1 = lambda1
         self.lambda2 = lambda2
+        self.n_nonzero_coefs = n_nonzero_coefs
         self.positive = positive
         self.positive_dict = positive_dict
         self.init = init
@@ -242,6 +249,7 @@ class OnlineDictionaryLearning(
                     "so far is kept.",
                     stacklevel=4,
                 )
+            self._settle_sparsity(drawn)
             warn_of_zero_codes(self._problem, drawn, self.components_)
         return self
 
@@ -362,6 +370,7 @@ class OnlineDictionaryLearning(
         self._validate_params()
         self._start(X, rng)
         self._learn(X, rng)
+        self._settle_sparsity(X)
         return self
 
     def _snapshot(self) -> dict[str, Any]:
@@ -399,7 +408,7 @@ class OnlineDictionaryLearning(
     def _save(self, checkpoint: CheckpointFile) -> None:
         checkpoint.save(
             {name: torch.from_numpy(array) for name, array in self._arrays.items()},
-            {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_},
+            {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_, "lambda1": self.lambda1_},
         )
 
     def _restore(self, checkpoint: CheckpointFile) -> None:
@@ -421,3 +430,4 @@ class OnlineDictionaryLearning(
             self.components_, gram, cross, self._idle = arrays.values()
             self._means = gram, cross
             self.n_iter_, self.n_redrawn_ = counts
+            self._problem = replace(self._problem, lambda1=content["lambda1"])

@@ -23,6 +23,9 @@ from .nn.deep_dictionary import DeepDictionaryNetwork
 from .nn.task_driven import TaskDrivenNetwork
 from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time
 
+# Of the learning rate in `partial_fit`: that with which a `fit` ends.
+_LOWEST_FACTOR = 0.1
+
 
 class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
     """Base of what predicts linearly from sparse codes and learns by Algorithm 1 of paper 1."""
@@ -67,9 +70,11 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         return self.max_iter
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
-        if n_iter is None and self.t0 is None:  # nobody knows how many calls there will be
-            return lambda step: 1.0
-        return inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+        falling = inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+        if n_iter is not None or self.t0 is not None:
+            return falling
+        # Nobody knows how many calls of `partial_fit` there will be.
+        return lambda step: max(_LOWEST_FACTOR, falling(step))
 
     @property
     def _advice(self) -> str:

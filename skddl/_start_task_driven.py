@@ -9,7 +9,8 @@ from torch import nn
 
 from ._base import Samples
 from ._class_dictionary import atoms_per_class, class_dictionary
-from ._first_atoms import auto_lambda1, warn_of_scale
+from ._first_atoms import auto_lambda1, draw_atoms, warn_of_scale
+from ._sparsity import with_nonzeros
 from ._start import draw_rows, first_inputs, fit_first_output_, set_atoms_, start_dictionary_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
@@ -91,6 +92,7 @@ def start_network(
     n_components: int | None,
     lambda1: float | str,
     lambda2: float,
+    n_nonzero_coefs: int | None,
     positive: bool,
     positive_dict: bool,
     loss: Loss,
@@ -122,6 +124,9 @@ def start_network(
         positive=positive,
         positive_dict=positive_dict,
     ).to(samples.dtype)
+    if n_nonzero_coefs is not None:  # of atoms that are not learned yet
+        atoms = draw_atoms(inputs, n_components, rng, positive=positive_dict)
+        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
     if init == "class-odl":
         dictionary, n_redrawn = class_dictionary(
             inputs[labelled],
@@ -138,6 +143,8 @@ def start_network(
     network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
     network.to(samples.dtype)
     atoms = code.dictionary.detach().numpy()
+    if n_nonzero_coefs is not None:
+        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
     codes = torch.from_numpy(sparse_encode(inputs[labelled], atoms, **vars(code.problem)))
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     return network, n_redrawn

@@ -1,6 +1,7 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from ._arrays import decode
 from ._base import Samples, seeded_torch
 from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
+from ._sparsity import following, require_one_of_two
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
@@ -54,6 +56,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "image_shape",
         "lambda1",
         "lambda2",
+        "n_nonzero_coefs",
         "positive",
         "positive_dict",
         "fit_intercept",
@@ -65,6 +68,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "features": [StrOptions({"identity", "linear", "lenet"}), callable],
         "n_features_out": [None, Interval(Integral, 1, None, closed="left")],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left")],
         "positive": ["boolean"],
         "positive_dict": ["boolean"],
         "augment": [None, StrOptions(set(_AUGMENTATIONS)), callable],
@@ -80,6 +84,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
         lambda2: float = 0.0,
+        n_nonzero_coefs: int | None = None,
         nu1: float = 0.1,
         nu2: float = 0.0,
         learning_rate: float = 0.01,
@@ -110,6 +115,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.image_shape = image_shape
         self.lambda1 = lambda1
         self.lambda2 = lambda2
+        self.n_nonzero_coefs = n_nonzero_coefs
         self.nu1 = nu1
         self.nu2 = nu2
         self.learning_rate = learning_rate
@@ -161,6 +167,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 n_components=self.n_components,
                 lambda1=self.lambda1,
                 lambda2=self.lambda2,
+                n_nonzero_coefs=self.n_nonzero_coefs,
                 positive=self.positive,
                 positive_dict=self.positive_dict,
                 loss=self._loss(),
@@ -225,6 +232,21 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     def _check_combinations(self) -> None:
         super()._check_combinations()
         require_images(self.augment, self._image_shape)
+        require_one_of_two(self.lambda1, self.n_nonzero_coefs)
+
+    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        if self.n_nonzero_coefs is None:
+            return super()._compute_loss(batch)
+        # The curves are what a fit that goes on from a checkpoint knows of the steps before.
+        code, curves = self.module_.code, self._training.curves
+        if self._training.iteration and "lambda1" in curves:
+            code.problem = following(
+                replace(code.problem, lambda1=curves["lambda1"][-1]),
+                curves["n_nonzero"][-1],
+                self.n_nonzero_coefs,
+            )
+        loss, metrics = super()._compute_loss(batch)
+        return loss, {**metrics, "lambda1": code.problem.lambda1}
 
     def _encode(self, batch: Batch) -> Tensor:
         x = batch.x

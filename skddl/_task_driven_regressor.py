@@ -51,6 +51,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         features.
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
+    n_nonzero_coefs : int, default=None
+        About how many non-zeros a code is to have on average, in place of `lambda1`, which is then
+        found from the first codes, and follows them while they change: `lambda1_`.
     nu1 : float, default=0.1
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
@@ -59,7 +62,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         rho of Algorithm 1; "sgd" wants one of 0.001 or less where targets are many.
     t0 : float, default=None
         The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
-        `partial_fit`, where nobody knows how many calls there will be, rho throughout.
+        `partial_fit`, where nobody knows how many calls there will be, at least a tenth of rho.
     max_iter : int, default=1000
         Number of iterations (mini-batches), not of passes over the data.
     batch_size : int, default=100
@@ -171,8 +174,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         """Go on learning: one pass over `X` in mini-batches.
 
         The first call also makes the start, and the scales of the targets, from its samples alone.
-        The learning rate stays as it is, or, if `t0` is given, goes on falling. Nothing is held
-        out: `early_stopping` is for `fit`.
+        The learning rate falls from call to call, unless `t0` is given not below a tenth. Nothing
+        is held out: `early_stopping` is for `fit`.
 
         Parameters
         ----------

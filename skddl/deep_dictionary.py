@@ -70,7 +70,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         rho; the learning rate of iteration t is ``min(rho, rho t0/t)``, as in Algorithm 1 of paper
         1.
     t0 : float, default=None
-        None: `max_iter` / 10, and in `partial_fit` a rate that stays rho.
+        None: `max_iter` / 10, and in `partial_fit` at least a tenth of rho.
     max_iter : int, default=1000
         Number of iterations (mini-batches), not of passes over the data.
     batch_size : int, default=100

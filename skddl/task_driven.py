@@ -69,6 +69,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         features.
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
+    n_nonzero_coefs : int, default=None
+        About how many non-zeros a code is to have on average, in place of `lambda1`, which is then
+        found from the first codes, and follows them while they change: `lambda1_`.
     nu1 : float, default=1e-3
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
@@ -77,7 +80,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         rho of Algorithm 1.
     t0 : float, default=None
         The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
-        `partial_fit`, where nobody knows how many calls there will be, rho throughout.
+        `partial_fit`, where nobody knows how many calls there will be, at least a tenth of rho.
     max_iter : int, default=1000
         Number of iterations (mini-batches), not of passes over the data.
     batch_size : int, default=100
@@ -236,6 +239,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
         lambda2: float = 0.0,
+        n_nonzero_coefs: int | None = None,
         nu1: float = 1e-3,
         nu2: float = 0.0,
         learning_rate: float = 0.05,
@@ -270,6 +274,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             image_shape=image_shape,
             lambda1=lambda1,
             lambda2=lambda2,
+            n_nonzero_coefs=n_nonzero_coefs,
             nu1=nu1,
             nu2=nu2,
             learning_rate=learning_rate,

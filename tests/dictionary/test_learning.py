@@ -148,6 +148,29 @@ def test_the_core_updates_atoms_as_numpy_does(digits, monkeypatch, positive_dict
     np.testing.assert_allclose(by_core, by_numpy, atol=1e-12)
 
 
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("n_nonzero_coefs", [2, 8])
+def test_codes_have_as_many_non_zeros_as_asked_for(digits, n_nonzero_coefs, positive):
+    X, _ = digits
+    sparsity = {"lambda1": "auto", "n_nonzero_coefs": n_nonzero_coefs, "positive": positive}
+    model = learner(**sparsity).fit(X)
+    found = np.count_nonzero(model.transform(X)) / len(X)
+    assert found == pytest.approx(n_nonzero_coefs, rel=0.05)
+    for _ in range(20):
+        model.partial_fit(X)
+    found = np.count_nonzero(model.transform(X)) / len(X)
+    assert found == pytest.approx(n_nonzero_coefs, rel=0.1)
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=5 finds lambda1 by itself"):
+        learner(n_nonzero_coefs=5, lambda1=0.1).fit(X)
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=3 does not fit the model"):
+        model.set_params(n_nonzero_coefs=3).partial_fit(X)
+
+
+def test_more_non_zeros_than_there_can_be_are_as_many_as_there_are(digits):
+    model = learner(n_components=5, lambda1="auto", n_nonzero_coefs=50, max_iter=5).fit(digits[0])
+    assert np.count_nonzero(model.transform(digits[0])) == 5 * len(digits[0])
+
+
 @pytest.mark.parametrize("init", ["drawn", "given"])
 def test_positive_atoms_are_positive(digits, init):
     X, _ = digits

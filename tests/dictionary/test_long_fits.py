@@ -39,10 +39,13 @@ class Killed(BaseException):
         249,  # before its end
     ],
 )
-def test_killed_fit_goes_on_to_the_same_dictionary(digits, tmp_path, monkeypatch, killed_at):
+@pytest.mark.parametrize("sparsity", [{}, {"lambda1": "auto", "n_nonzero_coefs": 4}])
+def test_killed_fit_goes_on_to_the_same_dictionary(
+    digits, tmp_path, monkeypatch, killed_at, sparsity
+):
     X = np.concatenate([digits[0][:50], digits[0]])  # batches that do not divide the samples
     init = np.random.default_rng(0).standard_normal((90, 64))
-    parameters = {"n_components": 90, "init": init, "max_iter": 250, "batch_size": 32}
+    parameters = {"n_components": 90, "init": init, "max_iter": 250, "batch_size": 32, **sparsity}
     reference = learner(**parameters).fit(X)
     assert reference.n_redrawn_ > 0
     parameters["checkpoint"] = tmp_path / "fit.checkpoint"

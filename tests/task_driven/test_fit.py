@@ -11,7 +11,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, load
+from skddl import (
+    SampleNormalizer,
+    TaskDrivenDictionaryClassifier,
+    TaskDrivenDictionaryRegressor,
+    load,
+)
 from skddl.sparse_coding import sparse_encode
 from skddl.sparse_coding._solution import Supports
 from skddl.training import OPTIMIZERS
@@ -175,6 +180,21 @@ def test_constraints_of_sign_hold_throughout(init, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "model").transform(X), model.transform(X))
     with pytest.raises(ValueError, match="positive=False does not fit the model"):
         model.set_params(positive=False).partial_fit(X, y)
+
+
+@pytest.mark.parametrize("features", ["identity", "linear"])
+@pytest.mark.parametrize(
+    "estimator", [TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor]
+)
+def test_codes_keep_as_many_non_zeros_as_asked_for(features, estimator):
+    shared = {"features": features, "optimizer": "adam", "learning_rate": 0.01, "random_state": 0}
+    model = estimator(40, n_nonzero_coefs=5, max_iter=400, t0=400, **shared).fit(X, y)
+    assert np.count_nonzero(model.transform(X)) / len(X) == pytest.approx(5, rel=0.15)
+    curve = [entry["lambda1"] for entry in model.history_[1:]]
+    assert curve[-1] == pytest.approx(model.lambda1_, rel=0.1)
+    assert max(curve) > 1.05 * min(curve)  # it followed
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=5 finds lambda1 by itself"):
+        model.set_params(lambda1=0.1).fit(X, y)
 
 
 def test_images_may_be_augmented():
