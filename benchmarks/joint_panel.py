@@ -13,6 +13,7 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import Results
@@ -131,7 +132,7 @@ PANEL = {
         1,
     ),
 }
-OLD = {
+OLD: dict[str, Any] = {
     "features": "linear",
     "lambda1": "auto",
     "lambda2": 0.0,
@@ -143,7 +144,7 @@ OLD = {
     "optimizer": "sgd",
 }
 # A step that does not move the start.
-STILL = {"max_iter": 1, "learning_rate": 1e-12}
+STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 MODELS = {
     "old start": partial(TaskDrivenDictionaryClassifier, **OLD | STILL),
     "old defaults": partial(TaskDrivenDictionaryClassifier, **OLD),

@@ -40,7 +40,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
 
         The first call also makes the start, from its samples alone: the initial dictionary, a
         network that is trained first, or the means and scales of the columns. The learning rate
-        of Algorithm 1 falls from call to call, unless `t0` is given not below a tenth; with an
+        of Algorithm 1 falls from call to call; unless `t0` is given, not below a tenth. With an
         `lr_schedule` it stays as it is. Nothing is held out: `early_stopping` is for `fit`. Batch
         norms cannot learn from a single sample. Where samples without labels are learned from, the
         pass is one over those with labels, of which every call needs some.

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from ._arrays import check_numbers
 from ._blas import one_blas_thread
 from ._first_atoms import (
+    alike,
     auto_lambda1,
     draw_atoms,
     refuse_squares_out_of_range,
     squares_error,
 )
 from ._interrupts import interrupts
-from ._sparsity import following, require_one_of_two, with_nonzeros
+from ._sparsity import following, require_sparsity, with_nonzeros
 from .sparse_coding import sparse_encode
 from .sparse_coding._core import core
 from .sparse_coding._problem import ElasticNetProblem
@@ -58,14 +59,12 @@ class DictionaryUpdates:
     _problem: ElasticNetProblem
     _started_with: dict[str, Any]
     _means: tuple[NDArray[Any], NDArray[Any]]
-    # By atom, how many samples of this fit have come since the last one that used it.
-    _idle: NDArray[np.int64]
 
     def _start(self, X: NDArray[Any], rng: np.random.RandomState) -> None:
         """Set the first dictionary, and means of nothing."""
-        require_one_of_two(self.lambda1, self.n_nonzero_coefs)
-        refuse_squares_out_of_range(X)
         n_components = X.shape[1] if self.n_components is None else int(self.n_components)
+        require_sparsity(self.lambda1, self.n_nonzero_coefs, n_components)
+        refuse_squares_out_of_range(X)
         if self.init is None:
             self.components_ = draw_atoms(X, n_components, rng, positive=self.positive_dict)
         else:
@@ -100,15 +99,17 @@ class DictionaryUpdates:
             np.zeros((n_components, n_components), X.dtype),
             np.zeros((n_components, X.shape[1]), X.dtype),
         )
-        self._idle = np.zeros(n_components, np.int64)
 
     def _learn(
         self,
         X: NDArray[Any],
         rng: np.random.RandomState,
+        idle: NDArray[np.int64],
         after_batch: Callable[[], bool] = lambda: False,
     ) -> None:
         """All of `fit` that comes after the start.
+
+        `idle` says, by atom, how many samples have come since the last one that used it.
 
         Mini-batches are drawn without replacement until all samples have been used. Those that
         `n_iter_` counts already have been learned from before, and are only drawn again. Learning
@@ -129,11 +130,11 @@ class DictionaryUpdates:
                 batch = as_float(X[rows])
                 # What earlier passes have added fades within a pass or two.
                 used = self._update(batch, least_weight=size / len(X))
-                self._idle += size
-                self._idle[used] = 0
-                if len(unused := np.flatnonzero(self._idle >= patience)):
+                idle += size
+                idle[used] = 0
+                if len(unused := np.flatnonzero(idle >= patience)):
                     self._replace(unused, batch)
-                    self._idle[unused] = 0
+                    idle[unused] = 0
                 if after_batch():
                     break
 
@@ -162,8 +163,7 @@ class DictionaryUpdates:
             codes = self._encode(X)
         self.n_iter_ += 1
         if self.n_nonzero_coefs is not None:
-            n_found = np.count_nonzero(codes) / len(X)
-            self._problem = following(self._problem, n_found, self.n_nonzero_coefs)
+            self._problem = following(self._problem, X, codes, self.n_nonzero_coefs)
         t, enough = self.n_iter_, len(X) / (_SAMPLES_PER_ATOM * len(self.components_))
         weight = max(2 / (t + 1), min(_FADING / (t + _FADING - 1), enough), least_weight)
         gram, cross = self._means
@@ -174,15 +174,19 @@ class DictionaryUpdates:
         return used
 
     def _replace(self, unused: NDArray[np.intp], X: NDArray[Any]) -> None:
-        """Replace atoms by the samples that are coded worst: as many as have an error."""
+        """Replace atoms by the samples that are coded worst, and are no atoms already."""
         with interrupts.allowed():
             error = np.linalg.norm(X - self._encode(X) @ self.components_, axis=1)
-        atoms = np.maximum(X, 0) if self.positive_dict else X
-        norms = np.linalg.norm(atoms, axis=1)
-        worst = np.argsort(-error * (norms > 0), kind="stable")[: len(unused)]
+        found = np.maximum(X, 0) if self.positive_dict else X
+        norms = np.linalg.norm(found, axis=1)
+        worst = np.argsort(-error, kind="stable")
         worst = worst[error[worst] * norms[worst] > 0]
-        unused = unused[: len(worst)]
-        self.components_[unused] = atoms[worst] / norms[worst, None]
+        found = found[worst] / norms[worst, None]
+        used = np.delete(self.components_, unused, axis=0)
+        found = found[~alike(found, used).any(axis=1)]
+        found = found[~np.triu(alike(found, found), 1).any(axis=0)][: len(unused)]
+        unused = unused[: len(found)]
+        self.components_[unused] = found
         gram, cross = self._means
         gram[unused] = gram[:, unused] = cross[unused] = 0
         self.n_redrawn_ += len(unused)
@@ -237,7 +241,7 @@ def _descend(atoms: NDArray[Any], gram: NDArray[Any], cross: NDArray[Any], posit
 def update_atoms(
     gram: NDArray[Any], residual: NDArray[Any], atoms: NDArray[Any], positive: bool
 ) -> None:
-    """That of the core (core/atoms.hpp), which see, in numpy."""
+    """The same as core/atoms.hpp, in numpy."""
     for j in range(len(atoms)):
         # From here on a row of `residual` that is done holds by how much its atom has moved.
         atom = atoms[j] + (residual[j] - gram[j, :j] @ residual[:j]) / gram[j, j]

@@ -96,6 +96,13 @@ def warn_of_zero_codes(
         # torch warns of memory that is not writable, although nothing is written here.
         samples = torch.from_numpy(np.require(X[part], requirements="W"))
         useful = max(useful, float(problem.lambda_max(samples, atoms).max()))
+    if useful == 0 and problem.positive and X.any():
+        warnings.warn(
+            "Every code is zero, since positive=True and no atom has a positive product with a "
+            "sample: nothing can be learned.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     if 0 < useful <= problem.lambda1:
         warnings.warn(
             f"lambda1={problem.lambda1:g} is so large that every code is zero: nothing can be "
@@ -123,7 +130,7 @@ def draw_atoms(
     for start in range(0, len(order), size):
         drawn = order[start : start + size]
         atoms = np.concatenate([atoms, (X[drawn] / norms[drawn, None]).astype(X.dtype)])
-        again = np.triu(atoms @ atoms.T > 1 - _ALIKE, 1).any(axis=0)
+        again = np.triu(alike(atoms, atoms), 1).any(axis=0)
         repeated.append(atoms[again])
         atoms = atoms[~again]
         if len(atoms) >= n_atoms:
@@ -134,6 +141,11 @@ def draw_atoms(
         np.abs(directions, out=directions)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return np.concatenate([atoms, directions])
+
+
+def alike(atoms: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which atoms of unit norm are in the direction of which others."""
+    return np.asarray(atoms @ others.T > 1 - _ALIKE)
 
 
 def _norms(X: NDArray[Any]) -> NDArray[np.float64]:

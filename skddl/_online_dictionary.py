@@ -102,8 +102,8 @@ class OnlineDictionaryLearning(
     Notes
     -----
     A `numpy.memmap` is read, and converted to a float type, part by part. Of more than 60,000
-    samples, 60,000 drawn at random decide what the starting atoms are drawn from, what "auto" means
-    and which atoms code no sample; the mini-batches are drawn from all.
+    samples, 60,000 drawn at random decide what the starting atoms are drawn from and what "auto"
+    means; the mini-batches are drawn from all.
 
     While it learns, numpy's matrix products use one thread, in the whole process.
 
@@ -215,8 +215,9 @@ class OnlineDictionaryLearning(
             checkpoint = self._make_checkpoint(samples)
             drawn = draw_samples(samples, rng)
             self._start(drawn, rng)
+            idle = np.zeros(len(self.components_), np.int64)
             if checkpoint is not None:
-                self._restore(checkpoint)
+                self._restore(checkpoint, idle)
             callbacks = EpochCallbacks(
                 self,
                 samples,
@@ -230,7 +231,7 @@ class OnlineDictionaryLearning(
             def after_batch() -> bool:
                 is_last = self.n_iter_ == self.max_iter
                 if checkpoint is not None and (is_last or checkpoint.is_due(self.n_iter_)):
-                    self._save(checkpoint)
+                    self._save(checkpoint, idle)
                 progress.update()
                 with interrupts.allowed():
                     return callbacks.end_epoch()
@@ -238,7 +239,7 @@ class OnlineDictionaryLearning(
             interrupts.wait_from_here()  # after the first mini-batch there is one to keep
             try:
                 with progress:
-                    self._learn(samples, rng, after_batch)
+                    self._learn(samples, rng, idle, after_batch)
                 with interrupts.allowed():
                     callbacks.end_fit()
             except KeyboardInterrupt:
@@ -345,7 +346,7 @@ class OnlineDictionaryLearning(
     @property
     def _saved(self) -> tuple[str, ...]:
         own = ("components_", "n_iter_", "n_redrawn_", "_problem", "_started_with", "_means")
-        return (*super()._saved, *own, "_idle")
+        return (*super()._saved, *own)
 
     @property
     def lambda1_(self) -> float:
@@ -369,7 +370,7 @@ class OnlineDictionaryLearning(
         """`fit` as a part of another's: without warnings, and Ctrl-C ends that one, too."""
         self._validate_params()
         self._start(X, rng)
-        self._learn(X, rng)
+        self._learn(X, rng, np.zeros(len(self.components_), np.int64))
         self._settle_sparsity(X)
         return self
 
@@ -380,7 +381,6 @@ class OnlineDictionaryLearning(
             "n_iter_": self.n_iter_,
             "n_redrawn_": self.n_redrawn_,
             "_means": tuple(mean.copy() for mean in self._means),
-            "_idle": self._idle.copy(),
             "_problem": self._problem,
         }
 
@@ -395,29 +395,29 @@ class OnlineDictionaryLearning(
         checkpoint.check()
         return checkpoint
 
-    @property
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        """What has been learned, by the names that it has in checkpoints."""
+    def _arrays(self, idle: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """What has been learned, and what `_learn` keeps, by the names they have in checkpoints."""
         return {
             "components": self.components_,
             "mean of codes": self._means[0],
             "mean with samples": self._means[1],
-            "idle": self._idle,
+            "idle": idle,
         }
 
-    def _save(self, checkpoint: CheckpointFile) -> None:
+    def _save(self, checkpoint: CheckpointFile, idle: NDArray[np.int64]) -> None:
         checkpoint.save(
-            {name: torch.from_numpy(array) for name, array in self._arrays.items()},
+            {name: torch.from_numpy(array) for name, array in self._arrays(idle).items()},
             {"n_iter": self.n_iter_, "n_redrawn": self.n_redrawn_, "lambda1": self.lambda1_},
         )
 
-    def _restore(self, checkpoint: CheckpointFile) -> None:
+    def _restore(self, checkpoint: CheckpointFile, idle: NDArray[np.int64]) -> None:
         if (found := checkpoint.read()) is None:
             return
         tensors, content = found
         with checkpoint.damaged():
-            arrays = {name: tensors[name].numpy() for name in self._arrays}
-            for name, start in self._arrays.items():
+            starts = self._arrays(idle)
+            arrays = {name: tensors[name].numpy() for name in starts}
+            for name, start in starts.items():
                 array = arrays[name]
                 if (array.shape, array.dtype) != (start.shape, start.dtype):
                     raise ValueError(f"{name} is {array.dtype} of the shape {array.shape}")
@@ -427,7 +427,7 @@ class OnlineDictionaryLearning(
             counts = content["n_iter"], content["n_redrawn"]
             if any(type(count) is not int or count < 0 for count in counts):
                 raise ValueError(f"its counts are {counts}")
-            self.components_, gram, cross, self._idle = arrays.values()
+            self.components_, gram, cross, idle[:] = arrays.values()
             self._means = gram, cross
             self.n_iter_, self.n_redrawn_ = counts
             self._problem = replace(self._problem, lambda1=content["lambda1"])

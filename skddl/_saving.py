@@ -50,7 +50,6 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "_target_scale": lambda v: _is_array(v, 1) and bool((v > 0).all()),
     "_target_is_vector": lambda v: isinstance(v, bool),
     "_means": lambda v: isinstance(v, tuple) and len(v) == 2 and all(_is_array(m, 2) for m in v),
-    "_idle": lambda v: _is_vector(v, "i"),
     "_problem": lambda v: isinstance(v, ElasticNetProblem),
     "_sklearn_output_config": lambda v: v in [{"transform": name} for name in _CONTAINERS],
 }

@@ -13,13 +13,27 @@ from .sparse_coding._problem import ElasticNetProblem
 _MAX_SAMPLES = 1000
 # Until the mean number of non-zeros is as near as that, or lambda1 as close.
 _TOLERANCE, _MAX_HALVINGS = 0.02, 40
+# lambda1 as a share of the largest correlation of an atom with a sample: less would change little.
+_LEAST = 1e-5
 # The exponent by which lambda1 follows codes that change, and by how much at the most per step.
 _GAIN, _LARGEST_CHANGE = 0.2, 1.25
 
 
-def require_one_of_two(lambda1: float | str, n_nonzero_coefs: int | None) -> None:
-    """Raise ValueError where both say how sparse codes are to be."""
-    if n_nonzero_coefs is not None and lambda1 != "auto":
+def require_sparsity(
+    lambda1: float | str, n_nonzero_coefs: int | None, n_components: int | None
+) -> None:
+    """Raise ValueError where two parameters say how sparse codes are to be, or one what cannot be.
+
+    `n_components` is None where it is not known yet.
+    """
+    if n_nonzero_coefs is None:
+        return
+    if n_components is not None and n_nonzero_coefs > n_components:
+        raise ValueError(
+            f"n_nonzero_coefs={n_nonzero_coefs} is more than there are atoms, "
+            f"n_components={n_components}."
+        )
+    if lambda1 != "auto":
         raise ValueError(
             f"n_nonzero_coefs={n_nonzero_coefs} finds lambda1 by itself: leave lambda1 at 'auto', "
             f"or n_nonzero_coefs at None; got lambda1={lambda1!r}."
@@ -31,8 +45,8 @@ def with_nonzeros(
 ) -> ElasticNetProblem:
     """The problem with the lambda1 at which codes of `X` have so many non-zeros on average.
 
-    If the sparsest codes are reached by no lambda1, as of samples that are all zero, it is as it
-    was; if there are never as many non-zeros, lambda1 is so small that less would change little.
+    Of samples that no atom codes it is as it was. If there are never as many non-zeros, lambda1 is
+    the least that makes sense.
     """
     rows = np.linspace(0, len(X) - 1, num=min(len(X), _MAX_SAMPLES), dtype=np.intp)
     X = X[rows]
@@ -48,11 +62,11 @@ def with_nonzeros(
     # From above, where codes are sparse and cost little.
     high, low, wanted = largest, largest / 2, float(n_nonzero_coefs)
     for _ in range(_MAX_HALVINGS):
-        if (found := count(low)) >= wanted or low < 1e-5 * largest:
+        if (found := count(low)) >= wanted or low < _LEAST * largest:
             break
         high, low = low, low / 2
     for _ in range(_MAX_HALVINGS):
-        if abs(found - wanted) <= _TOLERANCE * wanted or high / low < 1 + 1e-4:
+        if found <= (1 + _TOLERANCE) * wanted or high / low < 1 + 1e-4:
             break
         middle = (high * low) ** 0.5
         if (count_there := count(middle)) >= wanted:
@@ -63,9 +77,13 @@ def with_nonzeros(
 
 
 def following(
-    problem: ElasticNetProblem, n_found: float, n_nonzero_coefs: int
+    problem: ElasticNetProblem, X: NDArray[Any], codes: NDArray[Any], n_nonzero_coefs: int
 ) -> ElasticNetProblem:
-    """The problem whose lambda1 brings codes with `n_found` non-zeros nearer to what is wanted."""
-    change = (n_found / n_nonzero_coefs) ** _GAIN
+    """The problem whose lambda1 brings such codes of `X` nearer to as many non-zeros as wanted."""
+    found = float(np.count_nonzero(codes) / len(codes))
+    change = (found / n_nonzero_coefs) ** _GAIN
     change = min(max(change, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)
+    least = _LEAST * float(np.linalg.norm(X, axis=1).max())
+    if problem.lambda1 * change < least:  # there are never as many
+        return problem
     return replace(problem, lambda1=problem.lambda1 * change)

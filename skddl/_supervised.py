@@ -392,7 +392,8 @@ class SupervisedEstimator(TorchEstimator):
             with ended_by_interrupt(state, until), interrupts.allowed():
                 callbacks.end_fit()
         if whole_fit and not len(unlabelled) and early_stopping is None and processes.is_first:
-            was_long = n_iter >= max(_LONG, _LONG_IN_PASSES * sampler.n_batches)
+            n_taken = state.iteration - (until - n_iter)
+            was_long = n_taken >= max(_LONG, _LONG_IN_PASSES * sampler.n_batches)
             self._warn_of_poor_end(targets.values[labelled], was_long=was_long)
 
     def _warn_of_poor_end(self, values: NDArray[Any], *, was_long: bool) -> None:

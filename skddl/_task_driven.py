@@ -1,7 +1,6 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from ._arrays import decode
 from ._base import Samples, seeded_torch
 from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
-from ._sparsity import following, require_one_of_two
+from ._sparsity import require_sparsity
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
@@ -232,21 +231,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     def _check_combinations(self) -> None:
         super()._check_combinations()
         require_images(self.augment, self._image_shape)
-        require_one_of_two(self.lambda1, self.n_nonzero_coefs)
-
-    def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        if self.n_nonzero_coefs is None:
-            return super()._compute_loss(batch)
-        # The curves are what a fit that goes on from a checkpoint knows of the steps before.
-        code, curves = self.module_.code, self._training.curves
-        if self._training.iteration and "lambda1" in curves:
-            code.problem = following(
-                replace(code.problem, lambda1=curves["lambda1"][-1]),
-                curves["n_nonzero"][-1],
-                self.n_nonzero_coefs,
-            )
-        loss, metrics = super()._compute_loss(batch)
-        return loss, {**metrics, "lambda1": code.problem.lambda1}
+        require_sparsity(self.lambda1, self.n_nonzero_coefs, self.n_components)
 
     def _encode(self, batch: Batch) -> Tensor:
         x = batch.x
@@ -272,6 +257,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         Returns
         -------
         samples : ndarray of shape (n_samples, n_features)
+            In the units of those of `fit`: of bytes, up to 255.
 
         Raises
         ------
@@ -281,7 +267,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             If the codes are no finite numbers, or not one per atom.
         """
         check_is_fitted(self)
-        return decode(X, self.components_)
+        return decode(X, self.components_) * self._divisor
 
     @property
     def components_(self) -> NDArray[Any]:

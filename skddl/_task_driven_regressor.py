@@ -52,8 +52,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
     n_nonzero_coefs : int, default=None
-        About how many non-zeros a code is to have on average, in place of `lambda1`, which is then
-        found from the first codes, and follows them while they change: `lambda1_`.
+        About how many non-zeros a code is to have on average at the start, in place of `lambda1`,
+        which is then found from the first codes: `lambda1_`. Codes that are learned with labels
+        become denser.
     nu1 : float, default=0.1
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
@@ -74,9 +75,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
     augment : "shift" or callable, default=None
-        How images are changed at random in training, after the start. "shift": moved by at most one
-        pixel along each side, the border being repeated. A callable takes and returns images (n, C,
-        H, W); it should draw from torch's generators, which `random_state` seeds.
+        How images with labels are changed at random in training, after the start. "shift": moved
+        by at most one pixel along each side, the border being repeated. A callable takes and
+        returns images (n, C, H, W); it should draw from torch's generators, which `random_state`
+        seeds.
     early_stopping : bool, default=False
         Whether to hold out `validation_fraction` of the samples, stop when R^2 on them
         has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
@@ -174,7 +176,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         """Go on learning: one pass over `X` in mini-batches.
 
         The first call also makes the start, and the scales of the targets, from its samples alone.
-        The learning rate falls from call to call, unless `t0` is given not below a tenth. Nothing
+        The learning rate falls from call to call; unless `t0` is given, not below a tenth. Nothing
         is held out: `early_stopping` is for `fit`.
 
         Parameters

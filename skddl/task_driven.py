@@ -70,8 +70,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
     n_nonzero_coefs : int, default=None
-        About how many non-zeros a code is to have on average, in place of `lambda1`, which is then
-        found from the first codes, and follows them while they change: `lambda1_`.
+        About how many non-zeros a code is to have on average at the start, in place of `lambda1`,
+        which is then found from the first codes: `lambda1_`. Codes that are learned with labels
+        become denser.
     nu1 : float, default=1e-3
         Weight of half the squared norm of W; of "adamw" decoupled from the loss.
     nu2 : float, default=0.0
@@ -93,9 +94,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
     augment : "shift" or callable, default=None
-        How images are changed at random in training, after the start. "shift": moved by at most one
-        pixel along each side, the border being repeated. A callable takes and returns images (n, C,
-        H, W); it should draw from torch's generators, which `random_state` seeds.
+        How images with labels are changed at random in training, after the start. "shift": moved
+        by at most one pixel along each side, the border being repeated. A callable takes and
+        returns images (n, C, H, W); it should draw from torch's generators, which `random_state`
+        seeds.
     loss : {"cross-entropy", "squared-hinge", "one-vs-rest-logistic"}, default="cross-entropy"
         Of the scores: softmax loss (paper 1, Eq. 15), or of each class against the others,
         summed over the classes, ``max(0, 1 - s score)^2`` or ``log(1 + exp(-s score))``, s being 1

@@ -148,7 +148,7 @@ class SparseCode(nn.Module):
 
     @torch.no_grad()
     def project_(self) -> None:
-        """Bring each atom back to the unit ball, in place (paper 1, Eq. 4), or to its part."""
+        """Bring each atom back to the unit ball, in place (paper 1, Eq. 4)."""
         if self.positive_dict:
             self.dictionary.relu_()
         norms = torch.linalg.vector_norm(self.dictionary, dim=1, keepdim=True)

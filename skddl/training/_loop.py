@@ -21,9 +21,16 @@ from ._processes import Processes
 from ._schedules import RateFactor
 from ._state import TrainingState
 
+_KEPT = " The state before this iteration is kept."
+
 
 class DivergenceError(ValueError):
-    """Loss, gradient or state are not finite; the module is as before that step."""
+    """Loss, gradient or state are not finite; the module is as before that step.
+
+    `before_any_step`: what it was given is at fault.
+    """
+
+    before_any_step = False
 
 
 def train(
@@ -188,13 +195,15 @@ def _require_finite(
     for name, value in values.items():
         if not math.isfinite(value):
             if first and name in ("loss", "gradient"):
-                raise DivergenceError(
+                error = DivergenceError(
                     f"The {name} is not finite at iteration {step + 1}, before any step: the "
                     "samples are too large (scale them), or the network gives values that are not."
                 )
+                error.before_any_step = True
+                raise error
             raise DivergenceError(
                 f"The {name} is not finite at iteration {step + 1}. Lower learning_rate (it is "
-                f"{optimizer.defaults['lr']:g}){advice}. The state before this iteration is kept."
+                f"{optimizer.defaults['lr']:g}){advice}.{_KEPT}"
             )
 
 
@@ -236,17 +245,16 @@ def ended_by_interrupt(state: TrainingState, until: int) -> Iterator[None]:
 
 @contextmanager
 def _kept_by(early_stopping: EarlyStopping, state: TrainingState) -> Iterator[None]:
-    """Turn divergence into a warning, if steps were taken before: the best state is there."""
-    first = state.iteration
+    """Turn divergence into a warning: there is a best state, if only that of the start."""
     try:
         yield
     except DivergenceError as error:
-        if state.iteration == first:
+        if error.before_any_step or not math.isfinite(early_stopping.best_score):
             raise
         state.finished = True
         warnings.warn(
-            f"{error} Of it, early stopping keeps the best one, with a validation score of "
-            f"{early_stopping.best_score:.4g}.",
+            f"{str(error).removesuffix(_KEPT)} By early stopping the best state before is kept, "
+            f"with a validation score of {early_stopping.best_score:.4g}.",
             ConvergenceWarning,
             stacklevel=4,
         )

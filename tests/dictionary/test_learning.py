@@ -166,9 +166,24 @@ def test_codes_have_as_many_non_zeros_as_asked_for(digits, n_nonzero_coefs, posi
         model.set_params(n_nonzero_coefs=3).partial_fit(X)
 
 
-def test_more_non_zeros_than_there_can_be_are_as_many_as_there_are(digits):
-    model = learner(n_components=5, lambda1="auto", n_nonzero_coefs=50, max_iter=5).fit(digits[0])
-    assert np.count_nonzero(model.transform(digits[0])) == 5 * len(digits[0])
+def test_more_non_zeros_than_samples_allow_leave_lambda1_in_range(digits):
+    X = np.repeat(digits[0][:6], 10, axis=0)
+    sparsity = {"lambda1": "auto", "n_nonzero_coefs": 12}
+    model = learner(n_components=20, max_iter=200, batch_size=20, **sparsity).fit(X)
+    assert 1e-7 < model.lambda1_ < 0.1
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=12 is more than there are atoms"):
+        learner(n_components=11, **sparsity).fit(X)
+
+
+def test_samples_that_are_atoms_already_replace_none(digits):
+    X = digits[0][:20]
+    assert learner(n_components=60, max_iter=100, random_state=0).fit(X).n_redrawn_ <= 60
+
+
+def test_codes_that_cannot_be_positive_are_warned_of(digits):
+    X = -np.abs(digits[0]) - 0.01
+    with pytest.warns(ConvergenceWarning, match=r"Every code is zero, since positive=True"):
+        learner(positive=True, positive_dict=True, max_iter=3).fit(X)
 
 
 @pytest.mark.parametrize("init", ["drawn", "given"])

@@ -15,6 +15,7 @@ from skddl import (
     SampleNormalizer,
     TaskDrivenDictionaryClassifier,
     TaskDrivenDictionaryRegressor,
+    _dictionary_updates,
     load,
 )
 from skddl.sparse_coding import sparse_encode
@@ -186,15 +187,14 @@ def test_constraints_of_sign_hold_throughout(init, tmp_path):
 @pytest.mark.parametrize(
     "estimator", [TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor]
 )
-def test_codes_keep_as_many_non_zeros_as_asked_for(features, estimator):
-    shared = {"features": features, "optimizer": "adam", "learning_rate": 0.01, "random_state": 0}
-    model = estimator(40, n_nonzero_coefs=5, max_iter=400, t0=400, **shared).fit(X, y)
-    assert np.count_nonzero(model.transform(X)) / len(X) == pytest.approx(5, rel=0.15)
-    curve = [entry["lambda1"] for entry in model.history_[1:]]
-    assert curve[-1] == pytest.approx(model.lambda1_, rel=0.1)
-    assert max(curve) > 1.05 * min(curve)  # it followed
+def test_first_codes_have_as_many_non_zeros_as_asked_for(features, estimator):
+    shared = {"features": features, "learning_rate": 1e-9, "random_state": 0}
+    model = estimator(40, n_nonzero_coefs=5, max_iter=1, **shared).fit(X, y)
+    assert np.count_nonzero(model.transform(X)) / len(X) == pytest.approx(5, rel=0.05)
     with pytest.raises(ValueError, match=r"n_nonzero_coefs=5 finds lambda1 by itself"):
         model.set_params(lambda1=0.1).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=41 is more than there are atoms"):
+        model.set_params(lambda1="auto", n_nonzero_coefs=41).fit(X, y)
 
 
 def test_images_may_be_augmented():
@@ -377,12 +377,17 @@ def test_warm_start_heeds_changed_parameters():
     assert model.history_[-1]["learning_rate"] == 0.1
 
 
-def test_atoms_that_nothing_used_are_counted_in_the_history():
-    # Half the samples are zero: the others are fewer than the atoms, and some of the rest, random
-    # directions, code nothing.
-    half = X * (np.arange(len(X)) % 2)[:, None]
-    model = quick(features="identity", n_components=150, n_features_out=None).fit(half, y)
-    assert model.history_[0]["n_redrawn"] > 0
+def test_atoms_that_nothing_used_are_counted_in_the_history(monkeypatch):
+    draw_atoms = _dictionary_updates.draw_atoms
+
+    def draw_short_ones(*arguments, **options):
+        atoms = draw_atoms(*arguments, **options)
+        atoms[:3] *= 1e-6  # too short to code anything
+        return atoms
+
+    monkeypatch.setattr(_dictionary_updates, "draw_atoms", draw_short_ones)
+    model = quick(features="identity", init="odl").fit(X, y)
+    assert model.history_[0]["n_redrawn"] == 3
 
 
 def test_gradients_that_are_switched_off_do_not_matter():

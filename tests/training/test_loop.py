@@ -224,9 +224,13 @@ def test_early_stopping_keeps_the_best_state_where_training_diverges():
     assert problem.state.iteration == 12
     assert problem.state.finished
     assert torch.equal(problem.parameters(), Problem().train(until=5).parameters())
-    with pytest.raises(DivergenceError):  # where there was no step, something else is wrong
+    problem = Problem(fail_at=0, error=DivergenceError)
+    with pytest.warns(ConvergenceWarning, match=r"validation score of 0\.1"):
+        problem.train(early_stopping=EarlyStopping(lambda: 0.1, 3, 0.0))
+    assert torch.equal(problem.parameters(), Problem().parameters())
+    with pytest.raises(DivergenceError):  # a score that is none
         Problem(fail_at=0, error=DivergenceError).train(
-            early_stopping=EarlyStopping(lambda: 0.1, 3, 0.0)
+            early_stopping=EarlyStopping(lambda: -math.inf, 3, 0.0)
         )
 
 
