@@ -14,7 +14,7 @@ _MAX_SAMPLES = 1000
 # Until the mean number of non-zeros is as near as that, or lambda1 as close.
 _TOLERANCE, _MAX_HALVINGS = 0.02, 40
 # lambda1 as a share of the largest correlation of an atom with a sample: less would change little.
-_LEAST = 1e-5
+_LEAST = 1e-3
 # The exponent by which lambda1 follows codes that change, and by how much at the most per step.
 _GAIN, _LARGEST_CHANGE = 0.2, 1.25
 

@@ -109,7 +109,7 @@ def states_after_each_step(monkeypatch, tmp_path):
             arguments = best or module.state_dict(), Moments.of(optimizer), state.curves["loss"]
             states[state.iteration] = arrays_of(*arguments)
 
-        def note_dictionary(model, checkpoint):
+        def note_dictionary(model, checkpoint, idle):
             states[model.n_iter_] = state_of(model)
 
         model, data = make_short(name, checkpoint=tmp_path / "not written")
