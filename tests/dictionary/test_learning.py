@@ -21,7 +21,7 @@ def test_all_engines_reach_the_same_objective(digits):
     X, _ = digits
     values = {name: objective(X, learner(solver=name).fit(X).components_) for name in SOLVERS_HERE}
     for name, value in values.items():
-        assert value == pytest.approx(values["fista"], rel=1e-5), name
+        assert value == pytest.approx(values["fista"], rel=1e-5 if name == "spams" else 1e-6), name
 
 
 @pytest.mark.parametrize("solver", SOLVERS_HERE)
@@ -177,7 +177,7 @@ def test_more_non_zeros_than_samples_allow_leave_lambda1_in_range(digits):
 
 def test_samples_that_are_atoms_already_replace_none(digits):
     X = digits[0][:20]
-    assert learner(n_components=60, max_iter=100, random_state=0).fit(X).n_redrawn_ <= 60
+    assert learner(n_components=60, max_iter=100, random_state=0).fit(X).n_redrawn_ == 0
 
 
 def test_codes_that_cannot_be_positive_are_warned_of(digits):
