@@ -15,6 +15,8 @@ from ._online_dictionary import OnlineDictionaryLearning
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
+# With fewer, atoms become samples by heart: what is learned from their codes holds for no others.
+_SAMPLES_PER_ATOM = 5
 
 
 @validate_params(
@@ -56,8 +58,9 @@ def class_dictionary(
     y : array-like of shape (n_samples,)
         Class of each sample.
     n_components : int, default=None
-        Number of atoms, shared out evenly among the classes. None: 40 per class, fewer where a
-        class has fewer samples. If there are fewer atoms than classes, classes are not told apart.
+        Number of atoms, shared out evenly among the classes. None: 40 per class, or one for every
+        five samples of a class, if those are fewer. If there are fewer atoms than classes, classes
+        are not told apart.
     lambda1, lambda2, positive, positive_dict, solver
         As in :class:`OnlineDictionaryLearning`; "auto" is resolved on all of `X`.
     random_state : int, RandomState instance or None, default=None
@@ -137,4 +140,4 @@ def _class_dictionary(
 def atoms_per_class(y: ArrayLike) -> NDArray[np.intp]:
     """How many atoms each of the sorted classes gets unless the user says otherwise."""
     counts = np.unique(np.asarray(y), return_counts=True)[1]
-    return np.minimum(counts, _ATOMS_PER_CLASS)
+    return np.clip(counts // _SAMPLES_PER_ATOM, 1, _ATOMS_PER_CLASS)

@@ -1,9 +1,12 @@
 """The linear output from which training starts: the best one for the first codes."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from .nn._losses import Loss, cross_entropy
@@ -11,7 +14,27 @@ from .nn._losses import Loss, cross_entropy
 # More weights than that, as of thousands of classes with thousands of atoms, start from zero: the
 # best ones would take gigabytes and hours to find.
 _MAX_WEIGHTS = 2**23
+# nu1="auto" in units of the mean squared norm of the codes over their number, and of what
+# cross-validation finds for codes that do not learn. Chosen on the panels of the benchmarks.
+_NU1_OF_CLASSES, _NU1_OF_NUMBERS = 0.1, 3.0
+# Samples that are enough to know the noise.
+_MAX_RIDGE = 10_000
 _LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
+
+
+def auto_nu1(codes: Tensor, values: NDArray[Any], *, of_classes: bool) -> float:
+    """The meaning of ``nu1="auto"`` for first codes: W then does not depend on their scale.
+
+    Of classes it falls with the number of samples. Of numbers it follows their noise, which
+    generalised cross-validation of ridge regression on the codes measures.
+    """
+    codes = codes[:_MAX_RIDGE].double()
+    size = float(codes.square().sum(1).mean())
+    if size == 0 or of_classes:
+        return _NU1_OF_CLASSES * (size or 1.0) / len(codes)
+    alphas = size * len(codes) / codes.shape[1] * np.logspace(-5, 2, 29)
+    ridge = RidgeCV(alphas).fit(codes.numpy(), values[: len(codes)])
+    return _NU1_OF_NUMBERS * float(ridge.alpha_) / len(codes)
 
 
 def fit_output_(

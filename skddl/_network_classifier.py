@@ -29,6 +29,7 @@ from .training import (
     AUGMENTATIONS,
     OPTIMIZERS,
     SCHEDULES,
+    Group,
     RateFactor,
     TrainingState,
     augment_rows,
@@ -283,16 +284,16 @@ class NetworkClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Torch
         }
         # The groups are always the same: moments are kept by the number of a parameter.
         parameters = list(self.module_.parameters())
-        groups: list[tuple[Iterable[Tensor], float]] = [
-            ([p for p in parameters if id(p) not in spared], self.weight_decay),
-            ([p for p in parameters if id(p) in spared], self.weight_decay * self.decay_all),
+        groups = [
+            Group([p for p in parameters if id(p) not in spared], self.weight_decay),
+            Group([p for p in parameters if id(p) in spared], self.weight_decay * self.decay_all),
         ]
         options: dict[str, Any] = {}
         if self.optimizer == "sgd":
             options = {"momentum": self.momentum, "nesterov": self.nesterov}
         return make_optimizer(self.optimizer, groups, self.learning_rate, **options)
 
-    def _count_iterations(self, n_batches: int) -> int:
+    def _count_iterations(self, n_batches: int, work: int) -> int:
         return self.max_epochs * n_batches
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:

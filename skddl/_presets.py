@@ -6,6 +6,7 @@ from typing import Any
 _PAPER: dict[str, Any] = {
     "n_components": 400,
     "lambda2": 0.0,
+    "positive": False,
     "nu1": 0.1,
     "learning_rate": 0.05,
     "t0": 4000,

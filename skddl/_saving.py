@@ -1,5 +1,6 @@
 """Models in files that no code is needed for, nor executed from: `save`, and what `load` undoes."""
 
+import math
 import os
 import reprlib
 from collections.abc import Callable, Mapping
@@ -43,6 +44,8 @@ _ATTRIBUTES: dict[str, Callable[[Any], bool]] = {
     "components_": lambda v: _is_array(v, 2),
     "n_iter_": lambda v: _is_count(v),
     "n_redrawn_": lambda v: _is_count(v),
+    "nu1_": lambda v: _is_size(v),
+    "_code_size": lambda v: _is_size(v) and v > 0,
     "_image_shape": lambda v: v is None or (isinstance(v, tuple) and all(map(_is_count, v))),
     "_divisor": lambda v: v in (1.0, 255.0),
     "_started_with": lambda v: isinstance(v, dict),
@@ -338,6 +341,10 @@ class _Unpacker:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, float) and 0 <= value < math.inf
 
 
 def _is_array(value: Any, n_dimensions: int) -> bool:

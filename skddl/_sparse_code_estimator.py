@@ -25,6 +25,8 @@ from .training import OPTIMIZERS, RateFactor, TrainingState, inverse_time
 
 # Of the learning rate in `partial_fit`: that with which a `fit` ends.
 _LOWEST_FACTOR = 0.1
+# Of paper 1's small training set; where nobody says how many there are to be.
+_ITER_OF_PAPER = 1000
 
 
 class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SupervisedEstimator):
@@ -66,11 +68,13 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
         self._training = TrainingState()
         self._training.history.append({"iteration": 0, "n_redrawn": n_redrawn})
 
-    def _count_iterations(self, n_batches: int) -> int:
+    def _count_iterations(self, n_batches: int, work: int) -> int:
         return self.max_iter
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
-        falling = inverse_time(self.max_iter / 10 if self.t0 is None else self.t0)
+        # For t0, paper 1 takes a tenth of the number of iterations.
+        t0 = (self.max_iter or _ITER_OF_PAPER) / 10 if self.t0 is None else self.t0
+        falling = inverse_time(t0)
         if n_iter is not None or self.t0 is not None:
             return falling
         # Nobody knows how many calls of `partial_fit` there will be.

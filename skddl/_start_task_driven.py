@@ -1,5 +1,6 @@
 """The state from which task-driven dictionary learning starts (paper 1, section IV)."""
 
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from ._base import Samples
 from ._class_dictionary import atoms_per_class, class_dictionary
 from ._first_atoms import auto_lambda1, draw_atoms, warn_of_scale
+from ._first_output import auto_nu1
 from ._sparsity import with_nonzeros
 from ._start import draw_rows, first_inputs, fit_first_output_, set_atoms_, start_dictionary_
 from ._training_data import LABELLED, Targets
@@ -22,6 +24,29 @@ from .sparse_coding import sparse_encode
 
 # Atoms of a regressor, unless the user says otherwise or there are fewer samples.
 _N_ATOMS = 100
+# Samples for each of its atoms, at the least.
+_SAMPLES_PER_ATOM = 10
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training starts.
+
+    Attributes
+    ----------
+    network : TaskDrivenNetwork
+    n_redrawn : int
+        How many atoms were re-drawn.
+    nu1 : float
+        The weight of half the squared norm of W.
+    code_size : float
+        Mean l1 norm of the codes.
+    """
+
+    network: TaskDrivenNetwork
+    n_redrawn: int
+    nu1: float
+    code_size: float
 
 
 def make_features(
@@ -96,15 +121,12 @@ def start_network(
     positive: bool,
     positive_dict: bool,
     loss: Loss,
-    nu1: float,
+    nu1: float | str,
     fit_intercept: bool,
     init: str,
     rng: np.random.RandomState,
-) -> tuple[TaskDrivenNetwork, int]:
-    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5).
-
-    Also how many atoms were re-drawn.
-    """
+) -> Start:
+    """Dictionary of the initial features, then the best W for their codes (paper 1, Eq. 5)."""
     rows = draw_rows(targets, rng)
     labelled = targets.role[rows] == LABELLED
     values = targets.values[rows[labelled]]
@@ -114,7 +136,7 @@ def start_network(
     if n_components is None and targets.of_classes:
         n_components = int(atoms_per_class(values).sum())
     elif n_components is None:
-        n_components = min(_N_ATOMS, len(rows))
+        n_components = max(1, min(_N_ATOMS, len(rows) // _SAMPLES_PER_ATOM))
     n_components = int(n_components)
     code = SparseCode(
         n_features_out,
@@ -146,5 +168,9 @@ def start_network(
     if n_nonzero_coefs is not None:
         code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
     codes = torch.from_numpy(sparse_encode(inputs[labelled], atoms, **vars(code.problem)))
+    if nu1 == "auto":
+        nu1 = auto_nu1(codes, values, of_classes=targets.of_classes)
+    nu1 = float(nu1)
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
-    return network, n_redrawn
+    code_size = float(codes.double().abs().sum(1).mean())
+    return Start(network, n_redrawn, nu1, code_size or 1.0)

@@ -91,8 +91,8 @@ class SupervisedEstimator(TorchEstimator):
         """The optimizer of the parameters of `module_`."""
         raise NotImplementedError
 
-    def _count_iterations(self, n_batches: int) -> int:
-        """Number of steps of a `fit`, a pass over the samples being `n_batches`."""
+    def _count_iterations(self, n_batches: int, work: int) -> int:
+        """Steps of a `fit`, a pass being `n_batches`, and `work` the multiply-adds of a step."""
         raise NotImplementedError
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
@@ -297,6 +297,7 @@ class SupervisedEstimator(TorchEstimator):
         seed = rng.randint(2**31)
         network, state = self.module_, self._training
         device, dtype = data.samples.device, data.samples.dtype
+        network.to(device=device, dtype=dtype)
         targets = data.targets
         labelled, unlabelled = targets.rows(LABELLED), targets.rows(UNLABELLED)
         early_stopping = None
@@ -305,7 +306,11 @@ class SupervisedEstimator(TorchEstimator):
                 lambda: self._validation_score(data), self.n_iter_no_change, self.tol
             )
         sampler = BatchSampler(len(labelled), self.batch_size, seed, state.iteration)
-        n_iter = self._count_iterations(sampler.n_batches) if whole_fit else sampler.n_batches
+        # Forth and back.
+        work = 3 * int(self.batch_size) * multiply_adds(network, data.samples[np.arange(1)])
+        n_iter = sampler.n_batches
+        if whole_fit:
+            n_iter = self._count_iterations(sampler.n_batches, work)
         unlabelled_sampler = None
         if len(unlabelled):
             unlabelled_sampler = BatchSampler(
@@ -353,14 +358,11 @@ class SupervisedEstimator(TorchEstimator):
         interruptible = whole_fit and not inside
         if interruptible:
             interrupts.wait_from_here()  # after the first step there is a model to keep
-        network.to(device=device, dtype=dtype)
         own_rng: AbstractContextManager[None] = nullcontext()
         if self._draws_while_training():
             # Calls of partial_fit, of one seed, must not all draw the same.
             own_rng = seeded_torch((seed + state.iteration) % 2**32, device)
         until = state.iteration + n_iter
-        # Forth and back.
-        work = 3 * int(self.batch_size) * multiply_adds(network, data.samples[np.arange(1)])
         try:
             with (
                 interrupts.held(),

@@ -1,6 +1,6 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -24,14 +24,29 @@ from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
 from .sparse_coding._solution import Supports
-from .training import augment_rows, make_optimizer, require_images, shift_by_one
+from .training import (
+    SCHEDULES,
+    Group,
+    RateFactor,
+    augment_rows,
+    make_optimizer,
+    over_training,
+    require_images,
+    shift_by_one,
+)
 
+# Steps of a fit whose `max_iter` is None: so many passes, but at least and at most so many steps,
+# and no more than so many multiply-adds, some three minutes of one core.
+_PASSES, _LEAST_ITER, _MOST_ITER, _MOST_WORK = 40, 500, 10_000, 2 * 10**12
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
 # Codes, unlike networks with pooling, forgive no more than one pixel.
 _AUGMENTATIONS = {"shift": shift_by_one}
 # So many at least: the first few atoms of a support are hardly a start.
 _LEAST_WIDTH = 8
+# Chosen with learning_rate=0.1, see `_make_optimizer`: by how many times that a step may change a
+# score by way of W, and the parameters of the features in units of their own size.
+_SCORE_RATE, _FEATURE_RATE = 5.0, 0.1
 
 
 def _codes_samples(estimator: Any) -> bool:
@@ -47,6 +62,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     """Base of the task-driven estimators; subclasses document the parameters, and may add some."""
 
     module_: TaskDrivenNetwork
+    nu1_: float
+    _code_size: float
 
     _parameters_of_network: ClassVar[tuple[str, ...]] = (
         "n_components",
@@ -67,6 +84,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         "features": [StrOptions({"identity", "linear", "lenet"}), callable],
         "n_features_out": [None, Interval(Integral, 1, None, closed="left")],
         "lambda1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "nu1": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "max_iter": [None, Interval(Integral, 1, None, closed="left")],
         "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left")],
         "positive": ["boolean"],
         "positive_dict": ["boolean"],
@@ -82,16 +101,16 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_features_out: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
-        lambda2: float = 0.0,
+        lambda2: float = 0.05,
         n_nonzero_coefs: int | None = None,
-        nu1: float = 0.1,
+        nu1: float | str = "auto",
         nu2: float = 0.0,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.1,
         t0: float | None = None,
-        max_iter: int = 1000,
+        max_iter: int | None = None,
         batch_size: int = 100,
         init: str = "odl",
-        positive: bool = False,
+        positive: bool = True,
         positive_dict: bool = False,
         augment: str | Callable[[Tensor], Tensor] | None = None,
         early_stopping: bool = False,
@@ -158,7 +177,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 bias=self.fit_intercept,
                 pretrained=pretrained,
             )
-            network, n_redrawn = start_network(
+            start = start_network(
                 features,
                 n_features_out,
                 samples,
@@ -175,7 +194,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 init=self.init,
                 rng=rng,
             )
-        self._begin(network, n_redrawn)
+        self.nu1_, self._code_size = start.nu1, start.code_size
+        self._begin(start.network, start.n_redrawn)
 
     def _empty_module(
         self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
@@ -210,12 +230,36 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_
         bias = [] if network.classifier.bias is None else [network.classifier.bias]
-        groups: list[tuple[Iterable[Tensor], float]] = [
-            ([network.classifier.weight], self.nu1),
-            (network.features.parameters(), self.nu2),
-            ([*network.code.parameters(), *bias], 0.0),
+        dictionary = network.code.dictionary
+        # A step of Adam changes each entry by about the rate, whatever the gradient. So an atom, of
+        # norm 1, moves by the rate, and a score by as much as codes of that size make of W.
+        groups = [
+            Group([network.classifier.weight], self.nu1_, _SCORE_RATE / self._code_size),
+            Group(bias, 0.0),
+            Group([dictionary], 0.0, dictionary.shape[1] ** -0.5),
         ]
+        for parameter in network.features.parameters():
+            size = float(parameter.detach().square().mean().sqrt())
+            groups.append(Group([parameter], self.nu2, _FEATURE_RATE * (size or 1.0)))
+        if self.optimizer == "sgd":  # rho of Algorithm 1, for all alike
+            groups = [group._replace(factor=1.0) for group in groups]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
+
+    def _count_iterations(self, n_batches: int, work: int) -> int:
+        if self.max_iter is not None:
+            return self.max_iter
+        n_iter = min(max(_PASSES * n_batches, _LEAST_ITER), _MOST_ITER, _MOST_WORK // work)
+        return max(n_iter, 1)
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        if n_iter is None or self.t0 is not None or self.optimizer == "sgd":
+            return super()._rate_factor(start, n_iter)
+        return over_training(SCHEDULES["linear"], start, n_iter)
+
+    def _make_model(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
+        super()._make_model(data, rng, goes_on)
+        if self.nu1 != "auto":
+            self.nu1_ = float(self.nu1)
 
     def _support_memory(self, samples: Samples) -> Supports | None:
         # A GPU solves as fast as it can be told to start from somewhere, and what is augmented is
@@ -268,6 +312,13 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         """
         check_is_fitted(self)
         return decode(X, self.components_) * self._divisor
+
+    @property
+    def _saved(self) -> tuple[str, ...]:
+        return (*super()._saved, "nu1_", "_code_size")
+
+    def _snapshot(self) -> dict[str, Any]:
+        return {**super()._snapshot(), "nu1_": self.nu1_, "_code_size": self._code_size}
 
     @property
     def components_(self) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 """Task-driven dictionary learning for regression."""
 
+import sys
+from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +19,14 @@ from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
+from .training import RateFactor
+
+# Squared errors, unlike losses of classes, go on falling where only noise is left to learn. Of so
+# many samples this share is first held out, some times, to see how long learning pays; more have
+# little noise.
+_LEAST_TRIAL, _MOST_TRIAL, _N_TRIALS, _HELD_OUT = 20, 5000, 3, 0.2
+# Of a curve, the means over one of so many parts of it are compared.
+_PARTS = 10
 
 
 class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDrivenEstimator):
@@ -168,6 +178,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     _target_mean: NDArray[np.float64]
     _target_scale: NDArray[np.float64]
     _target_is_vector: bool
+    _share_of_steps: float = 1.0
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -265,6 +276,46 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
 
     def _loss(self) -> Loss:
         return squared_error
+
+    def _fit_to(
+        self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
+    ) -> None:
+        self._share_of_steps = 1.0
+        n_labelled = len(data.targets.rows(LABELLED))
+        is_open = self.max_iter is None and not self.early_stopping and not goes_on
+        if is_open and _LEAST_TRIAL <= n_labelled <= _MOST_TRIAL:
+            self._share_of_steps = self._best_share_of_steps(data)
+        super()._fit_to(data, rng, goes_on, inside=inside)
+
+    def _best_share_of_steps(self, data: TrainingData) -> float:
+        """After which share of the steps of a fit it predicts samples best that it has not seen."""
+        trial = copy(self).set_params(
+            early_stopping=True,
+            validation_fraction=_HELD_OUT,
+            n_iter_no_change=sys.maxsize,
+            checkpoint=None,
+            random_state=0,
+        )
+        curves = []
+        for seed in range(_N_TRIALS):
+            trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
+            curves.append([entry["validation_score"] for entry in trial.history_])
+        start, *curve = np.mean(curves, axis=0)
+        # Its peaks are chance: the mean over some passes has to be better than the start.
+        width = -(-len(curve) // _PARTS)
+        smooth = np.convolve(curve, np.full(width, 1 / width), mode="valid")
+        if smooth.max() <= start:
+            return 0.0
+        best = trial.history_[int(smooth.argmax()) + width]
+        return best["iteration"] / trial.n_iter_
+
+    def _count_iterations(self, n_batches: int, work: int) -> int:
+        return round(self._share_of_steps * super()._count_iterations(n_batches, work))
+
+    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        if n_iter is not None:  # the rate falls as if there were no end before the last step
+            n_iter = round(n_iter / self._share_of_steps) if n_iter else 1
+        return super()._rate_factor(start, n_iter)
 
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool

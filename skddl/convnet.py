@@ -67,7 +67,7 @@ class ConvNetClassifier(NetworkClassifier):
     decay_all : bool, default=False
         Whether `weight_decay` also applies to the parameters of batch, layer and group
         normalisations.
-    lr_schedule : {"step", "cosine", "constant"} or callable, default="step"
+    lr_schedule : {"step", "cosine", "linear", "constant"} or callable, default="step"
         Factor on the learning rate. "step": times 0.2 after 30 %, 60 % and 80 % of the steps, which
         is after 60, 120 and 160 of 200 epochs. "cosine": falls from 1 to 0 as half a cosine. A
         callable takes the share of the steps that are done, in [0, 1), and returns the factor. In

@@ -1,6 +1,6 @@
 """Deep dictionary learning as a scikit-learn estimator."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor, nn
+from torch import nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
@@ -20,7 +20,7 @@ from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_n
 from ._training_data import TrainingData
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
-from .training import make_optimizer
+from .training import Group, make_optimizer
 
 
 class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
@@ -332,9 +332,9 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     def _make_optimizer(self) -> torch.optim.Optimizer:
         network = self.module_
         bias = [] if network.classifier.bias is None else [network.classifier.bias]
-        groups: list[tuple[Iterable[Tensor], float]] = [
-            ([network.classifier.weight], self.nu1),
-            ([*network.layers.parameters(), *bias], 0.0),
+        groups = [
+            Group([network.classifier.weight], self.nu1),
+            Group([*network.layers.parameters(), *bias], 0.0),
         ]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
 

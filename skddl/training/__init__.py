@@ -7,7 +7,7 @@ from ._checkpoint import Checkpoint, CheckpointFile
 from ._early_stopping import EarlyStopping
 from ._identity import identify
 from ._loop import DivergenceError, ended_by_interrupt, project_, train
-from ._optimizers import OPTIMIZERS, make_optimizer
+from ._optimizers import OPTIMIZERS, Group, make_optimizer
 from ._processes import Processes, own_gpu
 from ._schedules import SCHEDULES, RateFactor, inverse_time, over_training
 from ._state import TrainingState, pack_state, unpack_state, with_prefix
@@ -23,6 +23,7 @@ __all__ = [
     "CheckpointFile",
     "DivergenceError",
     "EarlyStopping",
+    "Group",
     "Processes",
     "RateFactor",
     "TrainingState",

@@ -149,7 +149,7 @@ def train(
                 # Brought over in one go: a GPU has to be waited for but once.
                 values = dict(zip(sizes, torch.stack([*sizes.values()]).tolist(), strict=True))
                 _require_finite(values, step, optimizer, advice, first=step == first)
-            learning_rate = float(schedule.get_last_lr()[0])
+            learning_rate = float(optimizer.defaults["lr"]) * rate_factor(step)
             schedule.step()
 
             state.record_step(values["loss"], metrics)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,13 +31,21 @@ _REMEMBERED = {
 _NUMBERS = {"step": math.inf, "mu_product": 1.0}
 
 
+class Group(NamedTuple):
+    """Parameters, the weight nu of their penalty, and the factor of their learning rate."""
+
+    parameters: Iterable[Tensor]
+    nu: float
+    factor: float = 1.0
+
+
 def make_optimizer(
     name: str,
-    groups: Iterable[tuple[Iterable[Tensor], float]],
+    groups: Iterable[Group],
     learning_rate: float,
     **options: Any,
 ) -> torch.optim.Optimizer:
-    """Optimizer of that name over (parameters, nu) pairs, nu being the weight of nu/2 ||.||^2.
+    """Optimizer of that name, which minimises the loss and nu/2 ||.||^2 of each group.
 
     The gradient of the penalty, ``nu * parameter``, is what torch calls weight decay (of "adamw"
     it is the decoupled one). `options` are further arguments of the optimizer.
@@ -48,10 +56,12 @@ def make_optimizer(
         If a rate or a nu is larger than the largest float32.
     """
     param_groups: list[dict[str, Any]] = []
-    for parameters, nu in groups:
+    for parameters, nu, factor in groups:
         listed = [parameter for parameter in parameters if parameter.requires_grad]
         if listed:
-            param_groups.append({"params": listed, "weight_decay": float(nu)})
+            param_groups.append(
+                {"params": listed, "weight_decay": float(nu), "lr": factor * learning_rate}
+            )
     rate = float(learning_rate)
     if max([rate, *(group["weight_decay"] for group in param_groups)]) > _LARGEST:
         raise ValueError(

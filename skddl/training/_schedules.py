@@ -29,6 +29,7 @@ def _cosine(done: float) -> float:
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": _cosine,
+    "linear": lambda done: 1.0 - done,
     "step": _step,
 }
 
