@@ -163,7 +163,9 @@ class DictionaryUpdates:
             codes = self._encode(X)
         self.n_iter_ += 1
         if self.n_nonzero_coefs is not None:
-            self._problem = following(self._problem, X, codes, self.n_nonzero_coefs)
+            found = float(np.count_nonzero(codes) / len(codes))
+            scale = float(np.linalg.norm(X, axis=1).max())
+            self._problem = following(self._problem, found, self.n_nonzero_coefs, scale)
         t, enough = self.n_iter_, len(X) / (_SAMPLES_PER_ATOM * len(self.components_))
         weight = max(2 / (t + 1), min(_FADING / (t + _FADING - 1), enough), least_weight)
         gram, cross = self._means

@@ -138,7 +138,7 @@ class SavableEstimator(BaseEstimator):
             packer.tensors |= {f"module.{name}": v for name, v in module.state_dict().items()}
             moments, content["training"] = pack_state(self._training)
             packer.tensors |= moments
-            content["lambda1"] = _weights_of(module)
+            content["lambda1"] = [code.problem.lambda1 for code in _codes_of(module)]
         write_archive(path, _KIND, packer.tensors, content)
 
 
@@ -215,16 +215,16 @@ def _module(
             raise ValueError(f"there is not one output for each of {name}")
     if attributes.get("_target_is_vector") and len(state["classifier.weight"]) != 1:
         raise ValueError("there are several outputs for one target")
-    if _weights_of(module) != lambda1:
+    if len(_codes_of(module)) != len(lambda1):
         raise ValueError("lambda1 is not given for each layer of codes")
     module = module.to_empty(device="cpu")  # keeps how tensors are laid out
     module.load_state_dict(state)
     return module.eval()
 
 
-def _weights_of(module: nn.Module) -> list[float]:
-    """lambda1 of each layer of codes."""
-    return [part.problem.lambda1 for part in module.modules() if isinstance(part, SparseCode)]
+def _codes_of(module: nn.Module) -> list[SparseCode]:
+    """The layers of codes."""
+    return [part for part in module.modules() if isinstance(part, SparseCode)]
 
 
 class _Packer:

@@ -77,13 +77,15 @@ def with_nonzeros(
 
 
 def following(
-    problem: ElasticNetProblem, X: NDArray[Any], codes: NDArray[Any], n_nonzero_coefs: int
+    problem: ElasticNetProblem, found: float, n_nonzero_coefs: int, scale: float
 ) -> ElasticNetProblem:
-    """The problem whose lambda1 brings such codes of `X` nearer to as many non-zeros as wanted."""
-    found = float(np.count_nonzero(codes) / len(codes))
+    """The problem whose lambda1 brings the number of non-zeros from `found` nearer to that wanted.
+
+    `scale` is the size of the samples, or of a lambda1 that suited them: where lambda1 is far below
+    it, there are never as many.
+    """
     change = (found / n_nonzero_coefs) ** _GAIN
     change = min(max(change, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)
-    least = _LEAST * float(np.linalg.norm(X, axis=1).max())
-    if problem.lambda1 * change < least:  # there are never as many
+    if problem.lambda1 * change < _LEAST * scale:
         return problem
     return replace(problem, lambda1=problem.lambda1 * change)

@@ -44,7 +44,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     Parameters
     ----------
     n_components : int, default=None
-        Number of atoms. None: 100, or as many as there are samples, if those are fewer.
+        Number of atoms. None: 100, or one for every ten samples, if those are fewer.
     features : {"identity", "linear", "lenet"} or callable, default="linear"
         What is coded. "linear": a linear transform Z x (TDDL-LIN of paper 1). "lenet": two
         convolutions with max-pooling, for images (TDDL-CNN of paper 1). "identity": the samples
@@ -59,28 +59,38 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     lambda1 : "auto" or float, default="auto"
         Weight of the l1 norm of the codes, > 0. "auto": 0.05 times the mean norm of the initial
         features.
-    lambda2 : float, default=0.0
-        Weight of half the squared l2 norm of the codes.
+    lambda2 : float, default=0.05
+        Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
-        About how many non-zeros a code is to have on average at the start, in place of `lambda1`,
-        which is then found from the first codes: `lambda1_`. Codes that are learned with labels
-        become denser.
-    nu1 : float, default=0.1
-        Weight of half the squared norm of W; of "adamw" decoupled from the loss.
+        About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
+        from the first codes, and follows them in training; it ends as `lambda1_`.
+    nu1 : "auto" or float, default="auto"
+        Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": three
+        times that which generalised cross-validation finds for ridge regression on the first codes;
+        the value used is `nu1_`.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
-    learning_rate : float, default=0.01
-        rho of Algorithm 1; "sgd" wants one of 0.001 or less where targets are many.
+    learning_rate : float, default=0.1
+        Of the first step. With "sgd" it is rho of Algorithm 1. Steps of the other optimizers do not
+        depend on the scale of samples and codes: at 0.1 each moves an atom, which has a norm of 1,
+        by about 0.1, the scores by at most 0.5 through W, and the parameters of the features by
+        about a hundredth of their size.
     t0 : float, default=None
-        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
-        `partial_fit`, where nobody knows how many calls there will be, at least a tenth of rho.
-    max_iter : int, default=1000
-        Number of iterations (mini-batches), not of passes over the data.
+        With a number the learning rate of iteration t is ``min(rho, rho t0/t)``, as in paper 1.
+        None: it falls linearly to zero; with "sgd" t0 is `max_iter` / 10. In `partial_fit`, where
+        nobody knows how many calls there will be, it falls as by t0 = `max_iter` / 10 (100 if that
+        is None), but not below a tenth.
+    max_iter : int, default=None
+        Number of iterations (mini-batches), not of passes over the data. None: 40 passes, but at
+        least 500 and at most 10,000 iterations, and no more than some minutes of one core allow
+        (2e12 multiply-adds). Of 20 to 5,000 samples a fifth is first held out, three times, to
+        see after which iteration more learning makes predictions worse; then all are learned from,
+        up to that one, which may be 0.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"odl", "samples"}, default="odl"
         Where the dictionary starts: learned from the samples, or samples drawn at random.
-    positive : bool, default=False
+    positive : bool, default=True
         Whether the codes are constrained to be non-negative.
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
@@ -138,7 +148,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     intercept_ : float or ndarray of shape (n_outputs,)
         b, in the units of the targets.
     lambda1_ : float
-        The weight of the l1 norm that was used.
+        The weight of the l1 norm of the codes.
+    nu1_ : float
+        The weight of half the squared norm of W that was used.
     module_ : torch.nn.Module
         The network: ``module_.features``, ``module_.code``, ``module_.classifier``. Its outputs are
         standardised targets.

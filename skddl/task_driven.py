@@ -34,24 +34,25 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     A sample ``x`` becomes features ``x~``, these a sparse code in the dictionary D,
     ``a* = argmin_a 1/2 ||x~ - a D||^2 + lambda1 ||a||_1 + lambda2/2 ||a||^2``, and the code scores
     ``W a* + b``. Features, D and W minimise a loss of the scores, by default cross-entropy, plus
-    ``nu1/2 ||W||^2 + nu2/2 ||features||^2`` by projected stochastic gradient descent (paper 1, Eqs.
-    7 and 10 and Algorithm 1), with the exact derivative of the code. The start is
-    unsupervised: a dictionary learned class by class, then the best W for its codes (paper 1,
-    section IV).
+    ``nu1/2 ||W||^2 + nu2/2 ||features||^2`` by projected steps of Adam or of stochastic gradient
+    descent (paper 1, Eqs. 7 and 10 and Algorithm 1), with the exact derivative of the code. The
+    start is unsupervised: a dictionary learned class by class, then the best W for its codes (paper
+    1, section IV).
 
     Parameters
     ----------
     n_components : int, default=None
-        Number of atoms. None: 40 per class, fewer where a class has fewer samples.
-    features : str, callable or network classifier, default="linear"
+        Number of atoms. None: 40 per class, or one for every five samples of a class, if those are
+        fewer.
+    features : str, callable or network classifier, default="identity"
         What is coded.
 
+        - "identity": the samples themselves.
         - "linear": a linear transform Z x (TDDL-LIN of paper 1).
         - "lenet": two convolutions with max-pooling, for images (TDDL-CNN of paper 1).
         - "convnet": for images, the features of a network that is first trained to classify the
           labelled samples: ``ConvNetClassifier(architecture="conv-3")`` with dropout 0.5 and
           AdamW, for 15 passes, and at least 1,000 batches of 50.
-        - "identity": the samples themselves.
         - A :class:`ConvNetClassifier` or a :class:`DeTraMeClassifier`: likewise the features of a
           copy of it, which gets `class_weight`, `device`, `dtype`, `checkpoint`, `verbose` and a
           seed from here. `image_shape` may be given here or there.
@@ -67,30 +68,39 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     lambda1 : "auto" or float, default="auto"
         Weight of the l1 norm of the codes, > 0. "auto": 0.05 times the mean norm of the initial
         features.
-    lambda2 : float, default=0.0
-        Weight of half the squared l2 norm of the codes.
+    lambda2 : float, default=0.05
+        Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
-        About how many non-zeros a code is to have on average at the start, in place of `lambda1`,
-        which is then found from the first codes: `lambda1_`. Codes that are learned with labels
-        become denser.
-    nu1 : float, default=1e-3
-        Weight of half the squared norm of W; of "adamw" decoupled from the loss.
+        About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
+        from the first codes, and follows them in training; it ends as `lambda1_`.
+    nu1 : "auto" or float, default="auto"
+        Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": a tenth of
+        the mean squared norm of the first codes over the number of samples; the value used is
+        `nu1_`.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
-    learning_rate : float, default=0.05
-        rho of Algorithm 1.
+    learning_rate : float, default=0.1
+        Of the first step. With "sgd" it is rho of Algorithm 1. Steps of the other optimizers do not
+        depend on the scale of samples and codes: at 0.1 each moves an atom, which has a norm of 1,
+        by about 0.1, the scores by at most 0.5 through W, and the parameters of the features by
+        about a hundredth of their size.
     t0 : float, default=None
-        The learning rate of iteration t is ``min(rho, rho t0/t)``. None: `max_iter` / 10, and in
-        `partial_fit`, where nobody knows how many calls there will be, at least a tenth of rho.
-    max_iter : int, default=1000
-        Number of iterations (mini-batches), not of passes over the data.
+        With a number the learning rate of iteration t is ``min(rho, rho t0/t)``, as in paper 1.
+        None: it falls linearly to zero; with "sgd" t0 is `max_iter` / 10. In `partial_fit`, where
+        nobody knows how many calls there will be, it falls as by t0 = `max_iter` / 10 (100 if that
+        is None), but not below a tenth.
+    max_iter : int, default=None
+        Number of iterations (mini-batches), not of passes over the data. None: 40 passes, but at
+        least 500 and at most 10,000 iterations, and no more than some minutes of one core allow
+        (2e12 multiply-adds).
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"class-odl", "odl", "samples"}, default="class-odl"
         Where the dictionary starts: learned from each class apart, from all classes together, or
         samples drawn at random.
-    positive : bool, default=False
-        Whether the codes are constrained to be non-negative.
+    positive : bool, default=True
+        Whether the codes are constrained to be non-negative. Codes of either sign are odd functions
+        of what is coded: from them no class can be told that lies on both sides of another one.
     positive_dict : bool, default=False
         Whether the atoms are constrained to be non-negative.
     augment : "shift" or callable, default=None
@@ -140,12 +150,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         a module draws from it (initial weights, dropout) and is put back as it was.
     verbose : int, default=0
         Whether to show a progress bar.
-    optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="sgd"
+    optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="adam"
         The method that takes the steps; "sgd" is Algorithm 1.
     fit_intercept : bool, default=True
         Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``, and the linear features
-        ``Z x + c`` instead of ``Z x``. Without, both are odd functions of the sample, and a class
-        between two others cannot be told from them. b is not penalised.
+        ``Z x + c`` instead of ``Z x``. b is not penalised.
     sparse_output : bool, default=False
         Whether `transform` returns codes as a scipy matrix in CSR format, which holds 8 bytes
         (float64: 12) for each non-zero and nothing for the others: of a million samples with 30
@@ -161,7 +170,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     intercept_ : ndarray of shape (n_classes,)
         b; zeros without `fit_intercept`.
     lambda1_ : float
-        The weight of the l1 norm that was used.
+        The weight of the l1 norm of the codes.
+    nu1_ : float
+        The weight of half the squared norm of W that was used.
     module_ : torch.nn.Module
         The network: ``module_.features``, ``module_.code``, ``module_.classifier``.
     history_ : list of dicts

@@ -132,7 +132,13 @@ def file_of(tmp_path_factory):
 
 
 TASK_DRIVEN = TaskDrivenDictionaryClassifier(
-    4, n_features_out=4, max_iter=3, batch_size=1000, random_state=0, device="cpu"
+    4,
+    features="linear",
+    n_features_out=4,
+    max_iter=3,
+    batch_size=1000,
+    random_state=0,
+    device="cpu",
 )
 NETWORK = {"hidden_layer_sizes": 4, "max_epochs": 1, "batch_size": 1000, "device": "cpu"}
 LEARNERS = [

@@ -1,5 +1,7 @@
 """The elastic-net code as a torch module."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -90,7 +92,9 @@ class SparseCode(nn.Module):
         n_features = require_size("n_features", n_features)
         n_components = require_size("n_components", n_components)
         get_solver(solver, torch.device("cpu"))
-        self.problem = ElasticNetProblem(lambda1, lambda2, positive)
+        self._problem = ElasticNetProblem(lambda1, lambda2, positive)
+        self.lambda1: Tensor | None
+        self.register_buffer("lambda1", None)
         self.solver = solver
         self._gram: Tensor | None = None
         self.positive_dict = to_bool("positive_dict", positive_dict)
@@ -132,6 +136,23 @@ class SparseCode(nn.Module):
         else:
             codes = ImplicitCode.apply(flat, dictionary, coder)
         return codes.reshape(*x.shape[:-1], n_components)
+
+    @property
+    def problem(self) -> ElasticNetProblem:
+        """What is solved."""
+        if self.lambda1 is None:
+            return self._problem
+        return replace(self._problem, lambda1=float(self.lambda1))
+
+    @problem.setter
+    def problem(self, problem: ElasticNetProblem) -> None:
+        self._problem = problem
+        if self.lambda1 is not None:
+            self.lambda1.fill_(problem.lambda1)
+
+    def let_lambda1_change_(self) -> None:
+        """Have `lambda1` among the buffers: it belongs to the state, as it changes in training."""
+        self.lambda1 = torch.tensor(self._problem.lambda1)
 
     @torch.no_grad()
     def fix_(self, n_inputs: int) -> None:

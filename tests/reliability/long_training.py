@@ -18,7 +18,13 @@ from skddl import DeTraMeClassifier, OnlineDictionaryLearning, TaskDrivenDiction
 from tests.data import assert_finite, small_digits
 
 X, y = small_digits(500)
-TDDL = {"n_components": 15, "n_features_out": 12, "learning_rate": 0.01}
+TDDL = {
+    "n_components": 15,
+    "features": "linear",
+    "n_features_out": 12,
+    "optimizer": "sgd",
+    "learning_rate": 0.01,
+}
 SMALL_BATCHES = {"batch_size": 10, "random_state": 0}
 PASS = len(X) // 10
 

@@ -23,7 +23,7 @@ _CODES = {"max_iter": 3, "batch_size": 8, "random_state": 0}
 _START = {**_CODES, "init": "samples"}
 _NETWORK = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
 MODELS = {
-    "task-driven": TaskDrivenDictionaryClassifier(2, n_features_out=2, optimizer="adam", **_START),
+    "task-driven": TaskDrivenDictionaryClassifier(2, features="linear", n_features_out=2, **_START),
     "task-driven, regression": TaskDrivenDictionaryRegressor(2, features="identity", **_START),
     "task-driven, network first": TaskDrivenDictionaryClassifier(
         2, features=ConvNetClassifier((2,), **_NETWORK), **_START

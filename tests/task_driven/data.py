@@ -7,9 +7,15 @@ from skddl import TaskDrivenDictionaryClassifier
 
 
 def quick(**parameters):
-    """A classifier that learns within a second."""
+    """A classifier that learns within a second, by Algorithm 1 of paper 1."""
     defaults = {
         "n_components": 20,
+        "features": "linear",
+        "lambda2": 0.0,
+        "positive": False,
+        "nu1": 1e-3,
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
         "n_features_out": 32 if parameters.get("features", "linear") == "linear" else None,
         "max_iter": 12,
         "batch_size": 40,

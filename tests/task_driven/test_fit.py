@@ -140,12 +140,12 @@ def test_default_parameters_classify_digits():
 
 
 def test_a_class_between_two_others_is_learned():
-    """Without intercept, scores are odd functions of the sample and cannot tell it."""
+    """Codes of either sign are odd functions of the sample, and cannot tell it."""
     positions = np.random.default_rng(0).uniform(-1, 1, size=(300, 2))
     labels = (np.abs(positions[:, 0]) < 0.5).astype(int)
     model = TaskDrivenDictionaryClassifier(random_state=0, max_iter=100)
     assert model.fit(positions, labels).score(positions, labels) > 0.95
-    model.set_params(fit_intercept=False)
+    model.set_params(positive=False)
     assert model.fit(positions, labels).score(positions, labels) < 0.7
 
 
@@ -187,10 +187,20 @@ def test_constraints_of_sign_hold_throughout(init, tmp_path):
 @pytest.mark.parametrize(
     "estimator", [TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor]
 )
-def test_first_codes_have_as_many_non_zeros_as_asked_for(features, estimator):
-    shared = {"features": features, "learning_rate": 1e-9, "random_state": 0}
-    model = estimator(40, n_nonzero_coefs=5, max_iter=1, **shared).fit(X, y)
-    assert np.count_nonzero(model.transform(X)) / len(X) == pytest.approx(5, rel=0.05)
+def test_codes_have_as_many_non_zeros_as_asked_for(features, estimator, tmp_path):
+    shared = {"features": features, "random_state": 0}
+    start = estimator(40, n_nonzero_coefs=5, max_iter=1, learning_rate=1e-9, **shared).fit(X, y)
+    assert np.count_nonzero(start.transform(X)) / len(X) == pytest.approx(5, rel=0.05)
+    # They would be denser by now.
+    model = estimator(40, n_nonzero_coefs=5, max_iter=200, **shared).fit(X, y)
+    assert np.count_nonzero(model.transform(X)) / len(X) == pytest.approx(5, rel=0.1)
+    assert model.lambda1_ != start.lambda1_ == start.history_[0]["lambda1"]
+    model.save(tmp_path / "model")
+    same = load(tmp_path / "model")
+    assert same.lambda1_ == model.lambda1_
+    for fitted in (model, same):
+        fitted.partial_fit(X, y)
+    np.testing.assert_array_equal(same.transform(X), model.transform(X))
     with pytest.raises(ValueError, match=r"n_nonzero_coefs=5 finds lambda1 by itself"):
         model.set_params(lambda1=0.1).fit(X, y)
     with pytest.raises(ValueError, match=r"n_nonzero_coefs=41 is more than there are atoms"):

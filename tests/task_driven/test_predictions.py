@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
 from skddl.sparse_coding import kkt_residual, sparse_encode
@@ -87,11 +88,20 @@ def test_auto_lambda1_is_a_twentieth_of_the_mean_norm_of_the_features():
     assert quick(features="identity", lambda1=0.2).fit(X, y).lambda1_ == 0.2
 
 
-def test_default_number_of_atoms_is_forty_per_class_or_fewer():
-    chosen = np.concatenate([np.flatnonzero(y == 0)[:5], np.flatnonzero(y == 1)])
-    n_ones = int((y == 1).sum())
+@pytest.mark.parametrize(
+    ("counts", "n_atoms"),
+    [((4, 5), 1 + 1), ((14, 15), 2 + 3), ((60, 100), 12 + 20), ((5, 178), 36)],
+)
+def test_default_number_of_atoms_is_a_fifth_of_the_samples_of_a_class(counts, n_atoms):
+    X, y = load_digits(return_X_y=True)
+    chosen = np.concatenate([np.flatnonzero(y == digit)[:n] for digit, n in enumerate(counts)])
     model = quick(n_components=None, max_iter=2).fit(X[chosen], y[chosen])
-    assert len(model.components_) == 5 + min(40, n_ones)
+    assert len(model.components_) == n_atoms
+
+
+def test_default_number_of_atoms_is_forty_per_class_at_most():
+    X, y = make_blobs(600, centers=2, n_features=5, random_state=0)
+    assert len(quick(n_components=None, max_iter=2).fit(X, y).components_) == 2 * 40
 
 
 @pytest.mark.parametrize("features", ["linear", "identity", "lenet", small_net])

@@ -1,0 +1,121 @@
+"""Defaults: better than their own start where there is something to learn, and never worse."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_digits, load_sample_images, make_friedman1
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
+
+# A step that does not move the start.
+STILL = {"max_iter": 1, "learning_rate": 1e-12, "random_state": 0}
+
+
+def start_and_end(estimator, X, y, train_size, **parameters):
+    """Scores, on samples that are not learned, of the start and of what is learned from it."""
+    stratify = y if issubclass(estimator, TaskDrivenDictionaryClassifier) else None
+    X, X_unseen, y, y_unseen = train_test_split(
+        X, y, train_size=train_size, stratify=stratify, random_state=0
+    )
+    models = [estimator(**parameters, **how).fit(X, y) for how in (STILL, {"random_state": 0})]
+    return [model.score(X_unseen, y_unseen) for model in models]
+
+
+def tones(n_samples):
+    """Noisy sinusoids of any phase, whose class is the number of periods."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, n_samples)
+    phases = rng.uniform(0, 2 * np.pi, (n_samples, 1))
+    waves = np.sin(2 * np.pi * (4 + y[:, None]) * np.arange(64) / 64 + phases)
+    return waves + rng.normal(size=waves.shape), y
+
+
+def test_a_class_that_holds_each_sample_and_its_negative_is_learned():
+    X, y = tones(1300)
+    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, 300)
+    assert end > 0.97
+    assert end > start + 0.03
+
+
+@pytest.mark.parametrize("train_size", [100, 1200])
+def test_digits_are_not_overfitted(train_size):
+    X, y = load_digits(return_X_y=True)
+    X = SampleNormalizer().fit_transform(X)
+    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, train_size)
+    assert end > max(start - 0.005, 0.9)
+
+
+def test_samples_in_a_large_common_mean_are_told_apart():
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(8), 150)
+    X = rng.normal(size=(8, 256))[y] + 2.5 * rng.normal(size=(len(y), 256))
+    X += 3 * rng.normal(size=256)
+    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, 160)
+    assert end > start - 0.01
+    assert end > 0.98
+
+
+def patches(n_per_photograph):
+    """Patches of two photographs, (n, 3, 32, 32), and of which photograph each of them is."""
+    rng = np.random.default_rng(0)
+    images = [image / 255 for image in load_sample_images().images]
+    places = [[rng.integers(0, size - 32, n_per_photograph) for size in (427, 640)] for _ in images]
+    X = [
+        image[row : row + 32, column : column + 32].transpose(2, 0, 1)
+        for image, (rows, columns) in zip(images, places, strict=True)
+        for row, column in zip(rows, columns, strict=True)
+    ]
+    return np.array(X, dtype=np.float32), np.repeat([0, 1], n_per_photograph)
+
+
+@pytest.mark.parametrize("is_gray", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_lenet_features_do_not_diverge(is_gray, scale):
+    X, y = patches(200)
+    X = scale * (X.mean(axis=1, keepdims=True) if is_gray else X)
+    start, end = start_and_end(
+        TaskDrivenDictionaryClassifier, X, y, 2 / 3, n_components=100, features="lenet"
+    )
+    assert end >= max(start, 0.94)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_settings_have_no_units(scale):
+    X, y = load_digits(return_X_y=True)
+    X = SampleNormalizer().fit_transform(X)
+    model = TaskDrivenDictionaryClassifier(50, max_iter=300, random_state=0)
+    model.fit(scale * X[:1000], y[:1000])
+    assert model.score(scale * X[1000:], y[1000:]) > 0.95
+    assert np.mean(model.loss_curve_[-20:]) < 0.2 * np.mean(model.loss_curve_[:20])
+
+
+def test_steps_are_as_many_as_samples_and_time_allow():
+    def n_iter(n_samples, n_features):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
+        data = X, np.arange(n_samples) % 2
+        model = TaskDrivenDictionaryClassifier(2, init="samples", batch_size=2, random_state=0)
+        return model.fit(*data).n_iter_
+
+    assert n_iter(10, 4) == 500
+    assert n_iter(40, 4) == 40 * 20
+    assert n_iter(1000, 4) == 10_000
+
+
+def test_noise_is_not_learned_by_the_regressor():
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    start, end = start_and_end(TaskDrivenDictionaryRegressor, X, y, 0.7)
+    ridge = RidgeCV(np.logspace(-3, 3, 13))
+    X, X_unseen, y, y_unseen = train_test_split(X, y, train_size=0.7, random_state=0)
+    assert end > start - 0.02
+    assert end > ridge.fit(X, y).score(X_unseen, y_unseen) - 0.03
+
+
+def test_what_is_to_be_learned_is_learned_by_the_regressor():
+    X, y = make_friedman1(600, noise=1.0, random_state=0)
+    start, end = start_and_end(TaskDrivenDictionaryRegressor, X, y, 0.7)
+    assert end > start + 0.1
+    assert end > 0.8
