@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from _measure import Results
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
@@ -30,43 +31,37 @@ HERE = Path(__file__).parent
 DATA = {"digits": load_digits, "breast cancer": load_breast_cancer}
 N_CLASSES = {"digits": 10, "breast cancer": 2}
 
-# Each list is a sweep, around the defaults, of the parameters that it names. `share` is lambda1
-# over the mean norm of the initial features, 0.05 of them being "auto"; `per_class` is
-# n_components over the number of classes.
+# Each list is a sweep, around the defaults, of the parameters that it names. `lambda1` and `nu1`
+# are factors on what "auto" gives; `per_class` is n_components over the number of classes.
 SWEEPS: dict[str, list[dict[str, Any]]] = {
-    "lambda1": [{"share": share} for share in (0.025, 0.05, 0.1, 0.2, 0.4)],
+    "lambda1": [{"lambda1": factor} for factor in (0.5, 1, 2, 4, 8)],
+    "lambda2": [{"lambda2": lambda2} for lambda2 in (0, 0.01, 0.05, 0.2)],
+    "positive": [{"positive": True}, {"positive": False}],
     "atoms per class": [{"per_class": n} for n in (5, 10, 20, 40, 80)],
     "features": [
         {"features": "identity"},
         {"features": "linear"},
         {"features": "lenet", "image_shape": (1, 8, 8)},
-        # from_preset("recommended"), written out: plain steps of 0.05 are not for it.
-        {
-            "features": "convnet",
-            "image_shape": (1, 8, 8),
-            "lambda2": 0.1,
-            "nu1": 0.01,
-            "optimizer": "adam",
-            "learning_rate": 1e-4,
-            "max_iter": 1,
-        },
+        {"features": "convnet", "image_shape": (1, 8, 8)},
     ],
-    "n_features_out": [{"n_features_out": n} for n in (16, 32, 64, 128)],
-    "nu1": [{"nu1": nu1} for nu1 in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)],
-    "learning_rate": [{"learning_rate": rate} for rate in (0.005, 0.05, 0.5)],
-    "max_iter": [{"max_iter": n} for n in (1, 100, 300, 1000, 3000)],
+    "nu1": [{"nu1": factor} for factor in (0.01, 0.1, 1, 10, 100)],
+    "learning_rate": [{"learning_rate": rate} for rate in (0.01, 0.03, 0.1, 0.3)],
+    "max_iter": [
+        {"max_iter": 1, "learning_rate": 1e-12},  # the start
+        *({"max_iter": n} for n in (100, 500, 2000)),
+    ],
     "n_steps of DeTraMeClassifier, 0: ConvNetClassifier": [{"n_steps": n} for n in (0, 1, 2, 3, 5)],
 }
 
 # These are the defaults: each of them is the same row.
 DEFAULTS = {
-    "share": 0.05,
-    "per_class": 40,
-    "features": "linear",
-    "n_features_out": 64,
-    "nu1": 1e-3,
-    "learning_rate": 0.05,
-    "max_iter": 1000,
+    "lambda1": 1,
+    "lambda2": 0.05,
+    "positive": True,
+    "features": "identity",
+    "nu1": 1,
+    "learning_rate": 0.1,
+    "max_iter": 500,
 }
 
 
@@ -81,18 +76,18 @@ def make_model(data, parameters, seed):
         if not n_steps:  # its twin
             return ConvNetClassifier(**network)
         return DeTraMeClassifier(n_steps=n_steps, **network)
-    if (share := parameters.pop("share", None)) is not None:
-        parameters["lambda1"] = share / 0.05  # times "auto", see `fit`
     if (per_class := parameters.pop("per_class", None)) is not None:
         parameters["n_components"] = per_class * N_CLASSES[data]
     return TaskDrivenDictionaryClassifier(random_state=seed, **parameters)
 
 
 def fit(model, X, y):
-    """The model, fitted; a lambda1 that is a factor is multiplied by what "auto" gives."""
-    if isinstance(factor := getattr(model, "lambda1", None), float):
-        auto = TaskDrivenDictionaryClassifier(max_iter=1, random_state=model.random_state)
-        model.set_params(lambda1=factor * auto.fit(X, y).lambda1_)
+    """The model, fitted; a lambda1 or nu1 that is given is a factor on what "auto" gives."""
+    given = model.get_params()
+    factors = {n: given[n] for n in ("lambda1", "nu1") if given.get(n, "auto") != "auto"}
+    if factors:
+        auto = clone(model).set_params(max_iter=1, **dict.fromkeys(factors, "auto")).fit(X, y)
+        model.set_params(**{n: f * getattr(auto, f"{n}_") for n, f in factors.items()})
     start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a lambda1 that is too large

@@ -38,6 +38,8 @@ from skddl import (
 )
 
 HERE = Path(__file__).parent
+# A step that does not move the start.
+STILL = {"max_iter": 1, "learning_rate": 1e-12}
 
 
 def tones(n_samples, seed):
@@ -105,12 +107,8 @@ def classifiers(data, seed):
     twin = network if images else network | {"architecture": "dense"}
     models = {
         "TaskDriven": TaskDrivenDictionaryClassifier(random_state=seed),
-        "TaskDriven, its start (max_iter=1)": TaskDrivenDictionaryClassifier(
-            max_iter=1, random_state=seed
-        ),
-        "TaskDriven, identity": TaskDrivenDictionaryClassifier(
-            features="identity", random_state=seed
-        ),
+        "TaskDriven, its start": TaskDrivenDictionaryClassifier(random_state=seed, **STILL),
+        "TaskDriven, linear": TaskDrivenDictionaryClassifier(features="linear", random_state=seed),
         "DeepDictionary, dense": DeepDictionaryClassifier(random_state=seed),
         "DeTraMe": DeTraMeClassifier(**network),
         "ConvNet, its twin with ReLUs": ConvNetClassifier(**twin),
@@ -133,9 +131,7 @@ def regressors(data, seed):
     svm = SVR()
     return {
         "TaskDriven": TaskDrivenDictionaryRegressor(random_state=seed),
-        "TaskDriven, early stopping": TaskDrivenDictionaryRegressor(
-            early_stopping=True, random_state=seed
-        ),
+        "TaskDriven, its start": TaskDrivenDictionaryRegressor(random_state=seed, **STILL),
         "OnlineDictionaryLearning, ridge": make_pipeline(
             OnlineDictionaryLearning(100, random_state=seed), RidgeCV(np.logspace(-3, 3, 13))
         ),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _measure import Results
-from compare_small import tones
+from compare_small import STILL, tones
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -136,6 +136,7 @@ OLD: dict[str, Any] = {
     "features": "linear",
     "lambda1": "auto",
     "lambda2": 0.0,
+    "positive": False,
     "nu1": 1e-3,
     "learning_rate": 0.05,
     "max_iter": 1000,
@@ -143,8 +144,6 @@ OLD: dict[str, Any] = {
     "init": "class-odl",
     "optimizer": "sgd",
 }
-# A step that does not move the start.
-STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 MODELS = {
     "old start": partial(TaskDrivenDictionaryClassifier, **OLD | STILL),
     "old defaults": partial(TaskDrivenDictionaryClassifier, **OLD),
@@ -162,6 +161,9 @@ def run(data, model, seed):
     load, _ = PANEL[data]
     X, y, X_held_out, y_held_out = load(seed)
     estimator = MODELS[model](random_state=seed)
+    if model.startswith("old"):
+        n_atoms = int(np.minimum(np.unique(y, return_counts=True)[1], 40).sum())
+        estimator.set_params(n_components=n_atoms)
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

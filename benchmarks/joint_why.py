@@ -1,4 +1,4 @@
-"""Why learning together did not pay with the defaults of before: from them to those of now, step by step.
+"""Why learning together did not pay: from the defaults of before to those of now, step by step.
 
     python benchmarks/joint_why.py                      # a quarter of an hour on one core
     python benchmarks/joint_why.py --figure docs/figures/joint_learning.png
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from _measure import Results
 from _mnist_data import load_normalized
-from joint_panel import OLD, STILL
+from compare_small import STILL
+from joint_panel import OLD
 from sklearn.model_selection import train_test_split
 
 from skddl import TaskDrivenDictionaryClassifier
@@ -51,7 +52,7 @@ def weights(model):
 
 
 def movement(parameters, X, y):
-    """Of dictionary and W, over the first steps at the first rate: net change and path, relative."""
+    """Of dictionary and W, at the first rate: a step, and the first steps together, relative."""
     model = TaskDrivenDictionaryClassifier(**(parameters | STILL)).fit(X, y)
     first = before = weights(model)
     rate = {"t0": 10**9, "learning_rate": parameters["learning_rate"], "warm_start": True}

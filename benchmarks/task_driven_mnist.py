@@ -31,7 +31,7 @@ SETTINGS = {
     "init": "odl",
     "lambda1": 0.1,
     "lambda2": 0.05,
-    "positive": False,
+    "positive": True,
     "batch_size": 200,
     "image_shape": (1, 28, 28),
     "random_state": 0,
