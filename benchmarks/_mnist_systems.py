@@ -90,10 +90,13 @@ def full_cnn(size, seed, checkpoint, *, equal_steps):
 
 def recommended(size, seed, checkpoint, **changes):
     """What the documentation recommends for images, and for thousands of them per class."""
-    if size == "60k":
-        changes = {"n_components": 1600, "nu1": 1e-3, **changes}
+    sizes = {"1k": {"n_components": 400}, "60k": {"n_components": 1600, "nu1": 1e-3}}
     return TaskDrivenDictionaryClassifier.from_preset(
-        "recommended", image_shape=IMAGE_SHAPE, checkpoint=checkpoint, random_state=seed, **changes
+        "recommended",
+        image_shape=IMAGE_SHAPE,
+        checkpoint=checkpoint,
+        random_state=seed,
+        **(sizes[size] | changes),
     )
 
 

@@ -36,7 +36,7 @@ from skddl.inspection import (
     TrainingCurveDisplay,
 )
 
-TASK_DRIVEN = "TDDL-LIN (skddl)"
+TASK_DRIVEN = "task-driven (skddl)"
 
 
 def make_models():
@@ -53,7 +53,7 @@ def make_models():
     }
     steps = {
         TASK_DRIVEN: [TaskDrivenDictionaryClassifier(random_state=0)],
-        "TDDL-CNN (skddl)": [
+        "the same over LeNet features": [
             TaskDrivenDictionaryClassifier(features="lenet", image_shape=(1, 8, 8), random_state=0)
         ],
         "DeTraMe, a narrow PlainNet 3 (skddl)": [DeTraMeClassifier(**images, random_state=0)],

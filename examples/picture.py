@@ -25,7 +25,7 @@ shape = (8, 8)
 widths = {"width_ratios": [1.3, 0.9, 0.5, 1.3]}
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.9), layout="constrained", gridspec_kw=widths)
 DictionaryDisplay.from_estimator(model, ax=axes[0], max_atoms=100, image_shape=shape)
-axes[0].set_title("100 of the 400 atoms")
+axes[0].set_title(f"100 of the {len(model[-1].components_)} atoms")
 ExplanationDisplay.from_estimator(model, X_test[3], ax=axes[1:], max_atoms=6, image_shape=shape)
 path = Path(__file__).parents[1] / "docs" / "figures" / "digits.png"
 figure.savefig(path, dpi=110, metadata={"Software": None})

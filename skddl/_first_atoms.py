@@ -56,15 +56,15 @@ def require_unit_ball(atoms: NDArray[Any]) -> None:
         raise ValueError("there are atoms that are not in the unit ball")
 
 
-def warn_of_scale(X: NDArray[Any]) -> None:
+def warn_of_scale(X: NDArray[Any], nu1: float | str) -> None:
     """Warn if what is to be coded for a linear output is small, or has much in common.
 
-    nu1 holds back the weights that small codes need. What all samples have in common, if it is
+    A nu1 that is given holds back the weights that small codes need. What all samples have in common, if it is
     much, is all that an l1 norm of that weight leaves, and what gradient steps are about.
     """
     norms = _norms(X)
     mean_norm = float(norms.mean())
-    if 0 < mean_norm < _SMALL_NORM:
+    if nu1 != "auto" and 0 < mean_norm < _SMALL_NORM:
         warnings.warn(
             f"What is coded has a mean norm of {mean_norm:.2g}. Codes as small as that need large "
             "weights W, which nu1 holds back: scale the samples, for example with "

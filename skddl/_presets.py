@@ -24,6 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "recommended": {
         "features": "convnet",
         "lambda2": 0.1,
+        "positive": False,
         "nu1": 0.01,
         "optimizer": "adam",
         "learning_rate": 1e-4,

@@ -150,7 +150,7 @@ def start_deep_network_(
             scale = nearest_power_of_two(torch.from_numpy(inputs), samples.dtype)
             rescale.scale.fill_(scale)
             inputs /= scale
-        warn_of_scale(inputs)
+        warn_of_scale(inputs, nu1)
         code = module.code if isinstance(module, PatchSparseCode) else module
         if next(described).lambda1 == "auto":
             code.problem = replace(code.problem, lambda1=auto_lambda1(inputs))

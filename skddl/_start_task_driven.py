@@ -131,7 +131,7 @@ def start_network(
     labelled = targets.role[rows] == LABELLED
     values = targets.values[rows[labelled]]
     inputs = first_inputs(features.eval(), samples, rows)
-    warn_of_scale(inputs)
+    warn_of_scale(inputs, nu1)
     lambda1 = auto_lambda1(inputs) if lambda1 == "auto" else float(lambda1)
     if n_components is None and targets.of_classes:
         n_components = int(atoms_per_class(values).sum())

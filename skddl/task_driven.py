@@ -211,20 +211,12 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     >>> clf.score(X_test, y_test) > 0.95
     True
 
-    A network of your own under the dictionary; Adam with a small learning rate suits most:
+    A network of your own under the dictionary:
 
     >>> from torch import nn
     >>> def network(input_shape):
     ...     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
-    >>> clf = TaskDrivenDictionaryClassifier(
-    ...     50,
-    ...     features=network,
-    ...     optimizer="adam",
-    ...     learning_rate=2e-3,
-    ...     max_iter=200,
-    ...     t0=200,
-    ...     random_state=0,
-    ... )
+    >>> clf = TaskDrivenDictionaryClassifier(50, features=network, max_iter=200, random_state=0)
     >>> clf.fit(SampleNormalizer().fit_transform(X_train), y_train).components_.shape
     (50, 16)
     """
@@ -348,7 +340,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         >>> TaskDrivenDictionaryClassifier.from_preset("recommended", image_shape=(1, 28, 28))
         TaskDrivenDictionaryClassifier(features='convnet', image_shape=(1, 28, 28),
                                        lambda2=0.1, learning_rate=0.0001, max_iter=1,
-                                       nu1=0.01, optimizer='adam')
+                                       nu1=0.01, positive=False)
         """
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}.")
