@@ -34,8 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "samples themselves as features": {"features": "identity"},
     "codes of either sign": {"positive": False},
     "lambda2 = 0": {"lambda2": 0.0},
-    "learning_rate = 0.03": {"learning_rate": 0.03},
-    "learning_rate = 0.3": {"learning_rate": 0.3},
+    "learning_rate = 0.02": {"learning_rate": 0.02},
+    "learning_rate = 0.1": {"learning_rate": 0.1},
 }
 OTHERS = {
     "ridge": RidgeCV(np.logspace(-3, 3, 13)),

@@ -32,6 +32,8 @@ SETTINGS = {
     "lambda1": 0.1,
     "lambda2": 0.05,
     "positive": True,
+    "nu1": 2e-7,
+    "learning_rate": 0.05,
     "batch_size": 200,
     "image_shape": (1, 28, 28),
     "random_state": 0,

@@ -59,8 +59,9 @@ def require_unit_ball(atoms: NDArray[Any]) -> None:
 def warn_of_scale(X: NDArray[Any], nu1: float | str) -> None:
     """Warn if what is to be coded for a linear output is small, or has much in common.
 
-    A nu1 that is given holds back the weights that small codes need. What all samples have in common, if it is
-    much, is all that an l1 norm of that weight leaves, and what gradient steps are about.
+    A nu1 that is given holds back the weights that small codes need. What all samples have in
+    common, if it is much, is all that an l1 norm of that weight leaves, and what gradient steps are
+    about.
     """
     norms = _norms(X)
     mean_norm = float(norms.mean())

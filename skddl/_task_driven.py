@@ -44,8 +44,8 @@ _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
 _AUGMENTATIONS = {"shift": shift_by_one}
 # So many at least: the first few atoms of a support are hardly a start.
 _LEAST_WIDTH = 8
-# Chosen with learning_rate=0.1, see `_make_optimizer`: by how many times that a step may change a
-# score by way of W, and the parameters of the features in units of their own size.
+# Factors of the learning rate, see `_make_optimizer`: of the change of a score by way of W, and of
+# the parameters of the features in units of their own size.
 _SCORE_RATE, _FEATURE_RATE = 5.0, 0.1
 
 
@@ -105,7 +105,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_nonzero_coefs: int | None = None,
         nu1: float | str = "auto",
         nu2: float = 0.0,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.05,
         t0: float | None = None,
         max_iter: int | None = None,
         batch_size: int = 100,

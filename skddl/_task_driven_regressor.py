@@ -70,11 +70,11 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         the value used is `nu1_`.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
-    learning_rate : float, default=0.1
+    learning_rate : float, default=0.05
         Of the first step. With "sgd" it is rho of Algorithm 1. Steps of the other optimizers do not
-        depend on the scale of samples and codes: at 0.1 each moves an atom, which has a norm of 1,
-        by about 0.1, the scores by at most 0.5 through W, and the parameters of the features by
-        about a hundredth of their size.
+        depend on the scale of samples and codes: at 0.05 each moves an atom, which has a norm of 1,
+        by about 0.05, the scores by at most 0.25 through W, and the parameters of the features by
+        about 0.005 of their size.
     t0 : float, default=None
         With a number the learning rate of iteration t is ``min(rho, rho t0/t)``, as in paper 1.
         None: it falls linearly to zero; with "sgd" t0 is `max_iter` / 10. In `partial_fit`, where
@@ -292,12 +292,14 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _fit_to(
         self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
     ) -> None:
-        self._share_of_steps = 1.0
         n_labelled = len(data.targets.rows(LABELLED))
         is_open = self.max_iter is None and not self.early_stopping and not goes_on
-        if is_open and _LEAST_TRIAL <= n_labelled <= _MOST_TRIAL:
-            self._share_of_steps = self._best_share_of_steps(data)
-        super()._fit_to(data, rng, goes_on, inside=inside)
+        looks = is_open and _LEAST_TRIAL <= n_labelled <= _MOST_TRIAL
+        self._share_of_steps = self._best_share_of_steps(data) if looks else 1.0
+        try:
+            super()._fit_to(data, rng, goes_on, inside=inside)
+        finally:
+            del self._share_of_steps  # it is of this fit alone
 
     def _best_share_of_steps(self, data: TrainingData) -> float:
         """After which share of the steps of a fit it predicts samples best that it has not seen."""

@@ -101,5 +101,5 @@ for name, model in {
 # When not to use it
 # ------------------
 # Where ridge regression does: on diabetes it is better, and faster. A dictionary pays where targets
-# are no linear functions of the samples, and where many numbers are predicted at once from a signal;
-# also there compare with nearest neighbours.
+# are no linear functions of the samples, and where many numbers are predicted at once from a
+# signal; also there compare with nearest neighbours.
