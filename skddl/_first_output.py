@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
+from ._first_atoms import squares_error
 from .nn._losses import Loss, cross_entropy
 
 # More weights than that, as of thousands of classes with thousands of atoms, start from zero: the
@@ -30,6 +31,8 @@ def auto_nu1(codes: Tensor, values: NDArray[Any], *, of_classes: bool) -> float:
     """
     codes = codes[:_MAX_RIDGE].double()
     size = float(codes.square().sum(1).mean())
+    if size > np.finfo(np.float32).max:
+        raise squares_error(np.dtype(np.float32))
     if size == 0 or of_classes:
         return _NU1_OF_CLASSES * (size or 1.0) / len(codes)
     alphas = size * len(codes) / codes.shape[1] * np.logspace(-5, 2, 29)

@@ -29,7 +29,7 @@ _NETWORK = {"max_epochs": 1, "batch_size": 20, "random_state": 0}
 _IMAGES = {"width": 0.1, "image_shape": (1, 8, 8)}
 
 ESTIMATORS = {
-    "task-driven": TaskDrivenDictionaryClassifier(6, **_CODES),
+    "task-driven": TaskDrivenDictionaryClassifier(6, features="linear", optimizer="sgd", **_CODES),
     "task-driven, identity": TaskDrivenDictionaryClassifier(6, features="identity", **_CODES),
     "regressor": TaskDrivenDictionaryRegressor(6, **_CODES),
     "deep": DeepDictionaryClassifier((6, 5), **_CODES),
