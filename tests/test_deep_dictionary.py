@@ -36,13 +36,14 @@ def test_one_dense_layer_is_task_driven_dictionary_learning(init):
     shared = {
         "init": init,
         "lambda2": 0.02,
+        "positive": False,
         "nu1": 0.01,
         "learning_rate": 0.01,
         "optimizer": "sgd",
         "max_iter": 30,
         "random_state": 0,
     }
-    deep = DeepDictionaryClassifier(15, positive=False, **shared).fit(X, y)
+    deep = DeepDictionaryClassifier(15, **shared).fit(X, y)
     task_driven = TaskDrivenDictionaryClassifier(15, features="identity", **shared).fit(X, y)
     assert deep.lambda1_ == [task_driven.lambda1_]
     assert_array_equal(deep.components_[0], task_driven.components_)
