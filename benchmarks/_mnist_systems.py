@@ -90,7 +90,10 @@ def full_cnn(size, seed, checkpoint, *, equal_steps):
 
 def recommended(size, seed, checkpoint, **changes):
     """What the documentation recommends for images, and for thousands of them per class."""
-    sizes = {"1k": {"n_components": 400}, "60k": {"n_components": 1600, "nu1": 1e-3}}
+    sizes: dict[str, dict[str, Any]] = {
+        "1k": {"n_components": 400},
+        "60k": {"n_components": 1600, "nu1": 1e-3},
+    }
     return TaskDrivenDictionaryClassifier.from_preset(
         "recommended",
         image_shape=IMAGE_SHAPE,

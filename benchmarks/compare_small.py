@@ -9,6 +9,7 @@ Defaults, unless said otherwise in `classifiers` and `regressors`: nothing is tu
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import Results
@@ -39,7 +40,7 @@ from skddl import (
 
 HERE = Path(__file__).parent
 # A step that does not move the start.
-STILL = {"max_iter": 1, "learning_rate": 1e-12}
+STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 
 
 def tones(n_samples, seed):

@@ -11,6 +11,7 @@ step. The figure shows loss and held-out error during training.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import Results
@@ -23,7 +24,7 @@ from skddl import TaskDrivenDictionaryClassifier
 
 HERE = Path(__file__).parent
 # What each row changes. The penalty of the last rows is the one that "auto" stands for.
-CHANGES = {
+CHANGES: dict[str, dict[str, Any]] = {
     "defaults of before": {},
     "samples themselves as features": {"features": "identity"},
     "nu1 by the number of samples": {"nu1": "auto"},

@@ -16,6 +16,7 @@ parallel by ``--jobs``.
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import Results
@@ -26,7 +27,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from skddl import TaskDrivenDictionaryClassifier
 
 HERE = Path(__file__).parent
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "features": "identity",
     "init": "odl",
     "lambda1": 0.1,
@@ -41,8 +42,8 @@ SETTINGS = {
 # Steps with one dictionary, and of each against the rest.
 N_STEPS = {"one": 20_000, "rest": 8_000}
 # A step that does not move the start.
-STILL = {"max_iter": 1, "learning_rate": 1e-12}
-COLUMNS = {
+STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
+COLUMNS: dict[str, dict[str, Any]] = {
     "start": {"shifts": False, **STILL},
     "learned together": {"shifts": False},
     "learned together, shifts": {"shifts": True},
