@@ -314,13 +314,14 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         for seed in range(_N_TRIALS):
             trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
             curves.append([entry["validation_score"] for entry in trial.history_])
-        start, *curve = np.mean(curves, axis=0)
-        # Its peaks are chance: the mean over some passes has to be better than the start.
-        width = -(-len(curve) // _PARTS)
-        smooth = np.convolve(curve, np.full(width, 1 / width), mode="valid")
-        if smooth.max() <= start:
+        gains = np.array(curves)[:, 1:] - np.array(curves)[:, :1]
+        # Peaks are chance: means over some passes count, and those only that are above their error.
+        width = -(-gains.shape[1] // _PARTS)
+        smooth = [np.convolve(gain, np.full(width, 1 / width), mode="valid") for gain in gains]
+        sure = np.mean(smooth, axis=0) - np.std(smooth, axis=0, ddof=1) / _N_TRIALS**0.5
+        if sure.max() <= 0:
             return 0.0
-        best = trial.history_[int(smooth.argmax()) + width]
+        best = trial.history_[int(sure.argmax()) + width]
         return best["iteration"] / trial.n_iter_
 
     def _count_iterations(self, n_batches: int, work: int) -> int:

@@ -91,17 +91,12 @@ def test_settings_have_no_units(scale):
     assert np.mean(model.loss_curve_[-20:]) < 0.2 * np.mean(model.loss_curve_[:20])
 
 
-def test_steps_are_as_many_as_samples_and_time_allow():
-    def n_iter(n_samples, n_features):
-        rng = np.random.default_rng(0)
-        X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-        data = X, np.arange(n_samples) % 2
-        model = TaskDrivenDictionaryClassifier(2, init="samples", batch_size=2, random_state=0)
-        return model.fit(*data).n_iter_
-
-    assert n_iter(10, 4) == 500
-    assert n_iter(40, 4) == 40 * 20
-    assert n_iter(1000, 4) == 10_000
+@pytest.mark.parametrize(
+    ("n_batches", "work", "n_iter"),
+    [(1, 1, 500), (20, 1, 40 * 20), (1000, 1, 10_000), (1000, 10**10, 200), (1, 10**13, 1)],
+)
+def test_steps_are_as_many_as_samples_and_time_allow(n_batches, work, n_iter):
+    assert TaskDrivenDictionaryClassifier()._count_iterations(n_batches, work) == n_iter
 
 
 def test_noise_is_not_learned_by_the_regressor():
