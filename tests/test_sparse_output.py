@@ -125,7 +125,9 @@ def test_samples_for_sparse_codes():
 
 
 def test_a_sample_that_is_too_large_is_named():
-    model = TaskDrivenDictionaryClassifier(20, max_iter=2, random_state=0, sparse_output=True)
+    model = TaskDrivenDictionaryClassifier(
+        20, features="linear", max_iter=2, random_state=0, sparse_output=True
+    )
     model.fit(X, y)
     large = X.copy()
     large[150] = 3e38

@@ -31,12 +31,12 @@ def test_atoms_may_be_non_negative(digits):
     assert np.linalg.norm(dictionary, axis=1).min() > 0
 
 
-def test_class_gets_forty_atoms_or_as_many_as_it_has_samples(digits):
+def test_class_gets_an_atom_for_every_five_samples(digits):
     X, y = digits
     chosen = np.flatnonzero((y == 3) | (y == 7))
     chosen = np.concatenate([chosen[y[chosen] == 3][:12], chosen[y[chosen] == 7][:50]])
     dictionary, _ = class_dictionary(X[chosen], y[chosen], random_state=0)
-    assert dictionary.shape == (12 + 40, 64)
+    assert dictionary.shape == (2 + 10, 64)
 
 
 def test_fewer_atoms_than_classes_are_learned_from_all_samples(digits):

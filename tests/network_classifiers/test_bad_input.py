@@ -52,7 +52,7 @@ def assert_refused(model, message, *, parameters, error=ValueError):
         ({"momentum": 1.0}, "'momentum' parameter"),
         ({"nesterov": True, "momentum": 0.0}, "nesterov=True needs momentum > 0"),
         ({"weight_decay": -1.0}, "'weight_decay' parameter"),
-        ({"lr_schedule": "linear"}, "'lr_schedule' parameter"),
+        ({"lr_schedule": "straight"}, "'lr_schedule' parameter"),
         ({"label_smoothing": 1.0}, "'label_smoothing' parameter"),
         ({"optimizer": "lbfgs"}, "'optimizer' parameter"),
         ({"mixed_precision": True, "dtype": "float64"}, "needs dtype='float32'"),
