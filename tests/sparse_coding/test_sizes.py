@@ -107,6 +107,8 @@ def test_three_steps_of_a_fit_and_predictions_in_the_other_type(n_components, n_
         features="identity",
         init="samples",
         lambda1=0.2,
+        lambda2=0.0,
+        positive=False,
         batch_size=3,
         max_iter=3,
         dtype=dtype,
