@@ -246,9 +246,14 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         for parameter in network.features.parameters():
             size = float(parameter.detach().square().mean().sqrt())
             groups.append(Group([parameter], self.nu2, _FEATURE_RATE * (size or 1.0)))
+        options = {}
         if self.optimizer == "sgd":  # rho of Algorithm 1, for all alike
             groups = [group._replace(factor=1.0) for group in groups]
-        return make_optimizer(self.optimizer, groups, self.learning_rate)
+        elif self.optimizer in ("adam", "adamw"):
+            # Once all samples are learned gradients vanish. Without AMSGrad their second moments
+            # do, too, and the first sample that is hard throws the model back.
+            options["amsgrad"] = True
+        return make_optimizer(self.optimizer, groups, self.learning_rate, **options)
 
     def _count_iterations(self, n_batches: int, work: int) -> int:
         if self.max_iter is not None:

@@ -129,7 +129,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     verbose : int, default=0
         Whether to show a progress bar.
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="adam"
-        The method that takes the steps; "sgd" is Algorithm 1.
+        The method that takes the steps; "sgd" is Algorithm 1. "adam" and "adamw" are their AMSGrad
+        variants (Reddi, Kale and Kumar, 2018): steps do not grow again once the loss is small.
     fit_intercept : bool, default=True
         Whether the outputs are ``W a* + b`` instead of ``W a*``, and the linear features
         ``Z x + c`` instead of ``Z x``. Without, both are odd functions of the sample. b is not

@@ -151,7 +151,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     verbose : int, default=0
         Whether to show a progress bar.
     optimizer : {"sgd", "adam", "adamw", "adagrad", "nadam", "rmsprop"}, default="adam"
-        The method that takes the steps; "sgd" is Algorithm 1.
+        The method that takes the steps; "sgd" is Algorithm 1. "adam" and "adamw" are their AMSGrad
+        variants (Reddi, Kale and Kumar, 2018): steps do not grow again once the loss is small.
     fit_intercept : bool, default=True
         Whether the scores are ``W a* + b`` instead of paper 1's ``W a*``, and the linear features
         ``Z x + c`` instead of ``Z x``. b is not penalised.

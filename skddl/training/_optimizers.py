@@ -109,9 +109,12 @@ class Moments:
         if self.optimizer != type(optimizer).__name__:
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        names = set(_REMEMBERED[self.optimizer])
+        if optimizer.defaults.get("amsgrad"):
+            names.add("max_exp_avg_sq")
         for index, moments in self.tensors.items():
             parameter = parameters[index]
-            if moments and moments.keys() != _REMEMBERED.get(self.optimizer, moments.keys()):
+            if moments and moments.keys() != names:
                 raise ValueError(f"of parameter {index} there are {sorted(moments)}")
             for name, value in moments.items():
                 shape = torch.Size() if name in _NUMBERS else parameter.shape
