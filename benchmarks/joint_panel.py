@@ -97,10 +97,10 @@ GENERATED = {
 }
 # Data, and how many splits.
 PANEL = {
-    "digits": (split(partial(load_digits, return_X_y=True), 2 / 3, scaled="samples"), 5),
+    "digits": (split(partial(load_digits, return_X_y=True), 2 / 3, scaled="samples"), 10),
     "digits, 10 per class": (
         split(partial(load_digits, return_X_y=True), 100, scaled="samples"),
-        5,
+        10,
     ),
     "breast cancer": (
         split(partial(load_breast_cancer, return_X_y=True), 2 / 3, scaled="columns"),
@@ -120,7 +120,7 @@ PANEL = {
         )
         for n in (8, 50, 100)
     },
-    "MNIST, 1,000": (split(mnist, 1000, scaled="samples", n_held_out=10_000), 3),
+    "MNIST, 1,000": (split(mnist, 1000, scaled="samples", n_held_out=10_000), 10),
     "MNIST, 10,000": (split(mnist, 10_000, scaled="samples", n_held_out=10_000), 1),
     "MNIST, 50,000": (split(mnist, 50_000, scaled="samples", n_held_out=10_000), 1),
     "CIFAR-10, gray, 10,000": (

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from .nn import SparseCode
 from .sparse_coding import sparse_encode
 from .sparse_coding._problem import ElasticNetProblem
 
@@ -76,13 +78,21 @@ def with_nonzeros(
     return replace(problem, lambda1=low)
 
 
+def follow_(code: SparseCode, codes: Tensor, n_nonzero_coefs: int) -> None:
+    """Have the lambda1 that brings the number of non-zeros nearer to that wanted, after `codes`."""
+    codes = codes.detach()
+    n_codes = codes.numel() / len(code.dictionary)
+    found, size = float((codes != 0).sum()) / n_codes, float(codes.abs().sum()) / n_codes
+    code.problem = following(code.problem, found, n_nonzero_coefs, size)
+
+
 def following(
     problem: ElasticNetProblem, found: float, n_nonzero_coefs: int, scale: float
 ) -> ElasticNetProblem:
     """The problem whose lambda1 brings the number of non-zeros from `found` nearer to that wanted.
 
-    `scale` is the size of the samples, or of a lambda1 that suited them: where lambda1 is far below
-    it, there are never as many.
+    `scale` is the size of the samples, or of their codes: where lambda1 is far below it, there are
+    never as many.
     """
     change = (found / n_nonzero_coefs) ** _GAIN
     change = min(max(change, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)

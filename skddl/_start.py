@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches, dtype_name, range_error
+from ._class_dictionary import class_dictionary
 from ._first_atoms import draw_atoms, warn_of_zero_codes
 from ._first_output import fit_output_
 from ._online_dictionary import OnlineDictionaryLearning
+from ._sparsity import with_nonzeros
 from ._standardization import LARGEST_LOSS, ULPS
 from ._training_data import LABELLED, UNLABELLED, Targets
 from .nn import SparseCode
@@ -98,29 +100,48 @@ def nearest_power_of_two(x: Tensor, dtype: torch.dtype) -> float:
 
 
 def start_dictionary_(
-    code: SparseCode, inputs: NDArray[Any], *, init: str, rng: np.random.RandomState
+    code: SparseCode,
+    inputs: NDArray[Any],
+    *,
+    n_nonzero_coefs: int | None,
+    init: str,
+    rng: np.random.RandomState,
+    labelled: NDArray[np.bool_] | None = None,
+    classes: NDArray[Any] | None = None,
 ) -> int:
-    """Have atoms learned ("odl") or drawn ("samples") without labels; how many were re-drawn.
+    """Have atoms learned ("odl", "class-odl") or drawn ("samples"); how many were re-drawn.
 
-    Warns if they leave every code zero.
+    "class-odl" learns from the inputs that are `labelled`, with their `classes`. With
+    `n_nonzero_coefs` lambda1 is found, and may change in training. Warns if the atoms leave every
+    code zero.
     """
     n_components, n_redrawn = len(code.dictionary), 0
-    if init == "samples":
+    if n_nonzero_coefs is not None:  # of atoms that are not learned yet
+        atoms = draw_atoms(inputs, n_components, rng, positive=code.positive_dict)
+        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
+    if init == "class-odl":
+        atoms, n_redrawn = class_dictionary(
+            inputs[labelled],
+            classes,
+            n_components=n_components,
+            **vars(code.problem),
+            positive_dict=code.positive_dict,
+            random_state=rng,
+        )
+    elif init == "samples":
         atoms = draw_atoms(inputs, n_components, rng, positive=code.positive_dict)
     else:
         odl = OnlineDictionaryLearning(
             n_components, **vars(code.problem), positive_dict=code.positive_dict
         )._fit_inside(inputs, rng)
         atoms, n_redrawn = odl.components_, odl.n_redrawn_
-    set_atoms_(code, atoms, inputs)
-    return n_redrawn
-
-
-def set_atoms_(code: SparseCode, atoms: NDArray[Any], inputs: NDArray[Any]) -> None:
-    """Have these atoms; warn if they leave the code of every input zero."""
-    warn_of_zero_codes(code.problem, inputs, atoms)
+    warn_of_zero_codes(code.problem, inputs if labelled is None else inputs[labelled], atoms)
+    if n_nonzero_coefs is not None:
+        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
+        code.let_lambda1_change_()
     with torch.no_grad():
         code.dictionary.copy_(torch.from_numpy(atoms))
+    return n_redrawn
 
 
 def fit_first_output_(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ._base import Samples, apply_in_batches
 from ._first_atoms import auto_lambda1, warn_of_scale
+from ._sparsity import require_sparsity
 from ._start import (
     draw_rows,
     first_inputs,
@@ -41,10 +42,17 @@ class Layer:
     stride: int
     padding: int
     lambda1: float | str
+    n_nonzero_coefs: int | None
 
 
 def describe_layers(
-    n_components: Any, *, patch_size: Any, stride: Any, padding: Any, lambda1: Any
+    n_components: Any,
+    *,
+    patch_size: Any,
+    stride: Any,
+    padding: Any,
+    lambda1: Any,
+    n_nonzero_coefs: Any,
 ) -> list[Layer]:
     """The layers, of parameters that are each a sequence or one value for all."""
     n_layers = 1 if isinstance(n_components, Integral) else len(n_components)
@@ -57,10 +65,11 @@ def describe_layers(
     columns = []
     for name, parameter, is_valid, expected in (
         ("n_components", n_components, size(1), "ints >= 1"),
-        ("patch_size", patch_size, lambda v: v is None or size(1)(v), "ints >= 1, or None"),
+        ("patch_size", patch_size, _or_none(size(1)), "ints >= 1, or None"),
         ("stride", stride, size(1), "ints >= 1"),
         ("padding", padding, size(0), "ints >= 0"),
         ("lambda1", lambda1, _is_weight, "numbers > 0, or 'auto'"),
+        ("n_nonzero_coefs", n_nonzero_coefs, _or_none(size(1)), "ints >= 1, or None"),
     ):
         values = _per_layer(parameter, n_layers)
         if len(values) != n_layers or not all(map(is_valid, values)):
@@ -70,6 +79,8 @@ def describe_layers(
             )
         columns.append(values)
     layers = [Layer(*values) for values in zip(*columns, strict=True)]
+    for layer in layers:
+        require_sparsity(layer.lambda1, layer.n_nonzero_coefs, layer.n_components)
     dense = [layer for layer in layers if layer.patch_size is None]
     for name, parameter, default in (("stride", stride, 1), ("padding", padding, 0)):
         # One value for all is that of the layers with patches, if there are any.
@@ -86,6 +97,10 @@ def describe_layers(
                 "places."
             )
     return layers
+
+
+def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
 
 
 def _is_weight(value: Any) -> bool:
@@ -152,9 +167,12 @@ def start_deep_network_(
             inputs /= scale
         warn_of_scale(inputs, nu1)
         code = module.code if isinstance(module, PatchSparseCode) else module
-        if next(described).lambda1 == "auto":
+        layer = next(described)
+        if layer.lambda1 == "auto":
             code.problem = replace(code.problem, lambda1=auto_lambda1(inputs))
-        n_redrawn += start_dictionary_(code, inputs, init=init, rng=rng)
+        n_redrawn += start_dictionary_(
+            code, inputs, n_nonzero_coefs=layer.n_nonzero_coefs, init=init, rng=rng
+        )
     labelled = rows[targets.role[rows] == LABELLED]
     codes = apply_in_batches(network.encode, samples, labelled)
     fit_first_output_(network.classifier, torch.from_numpy(codes), targets, labelled, loss, nu1)

@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from ._base import Samples
-from ._class_dictionary import atoms_per_class, class_dictionary
-from ._first_atoms import auto_lambda1, draw_atoms, warn_of_scale
+from ._class_dictionary import atoms_per_class
+from ._first_atoms import auto_lambda1, warn_of_scale
 from ._first_output import auto_nu1
-from ._sparsity import with_nonzeros
-from ._start import draw_rows, first_inputs, fit_first_output_, set_atoms_, start_dictionary_
+from ._start import draw_rows, first_inputs, fit_first_output_, start_dictionary_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
 from .nn import LeNetFeatures, LinearFeatures, SparseCode
@@ -146,27 +145,19 @@ def start_network(
         positive=positive,
         positive_dict=positive_dict,
     ).to(samples.dtype)
-    if n_nonzero_coefs is not None:  # of atoms that are not learned yet
-        atoms = draw_atoms(inputs, n_components, rng, positive=positive_dict)
-        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
-    if init == "class-odl":
-        dictionary, n_redrawn = class_dictionary(
-            inputs[labelled],
-            values,
-            n_components=n_components,
-            **vars(code.problem),
-            positive_dict=positive_dict,
-            random_state=rng,
-        )
-        set_atoms_(code, dictionary, inputs[labelled])
-    else:
-        n_redrawn = start_dictionary_(code, inputs, init=init, rng=rng)
+    n_redrawn = start_dictionary_(
+        code,
+        inputs,
+        n_nonzero_coefs=n_nonzero_coefs,
+        init=init,
+        rng=rng,
+        labelled=labelled,
+        classes=values,
+    )
 
     network = TaskDrivenNetwork(features, code, targets.n_outputs, bias=fit_intercept)
     network.to(samples.dtype)
     atoms = code.dictionary.detach().numpy()
-    if n_nonzero_coefs is not None:
-        code.problem = with_nonzeros(code.problem, inputs, atoms, n_nonzero_coefs)
     codes = torch.from_numpy(sparse_encode(inputs[labelled], atoms, **vars(code.problem)))
     if nu1 == "auto":
         nu1 = auto_nu1(codes, values, of_classes=targets.of_classes)

@@ -17,7 +17,7 @@ from ._arrays import decode
 from ._base import Samples, seeded_torch
 from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
-from ._sparsity import following, require_sparsity
+from ._sparsity import follow_, require_sparsity
 from ._start import sample_scale
 from ._start_task_driven import make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
@@ -196,9 +196,6 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             )
         self.nu1_, self._code_size = start.nu1, start.code_size
         self._begin(start.network, start.n_redrawn)
-        if self.n_nonzero_coefs is not None:
-            start.network.code.let_lambda1_change_()
-            self._training.history[0]["lambda1"] = start.network.code.problem.lambda1
 
     def _empty_module(
         self, input_shape: tuple[int, ...], shapes: Mapping[str, torch.Size], lambda1: list[float]
@@ -288,15 +285,14 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         require_sparsity(self.lambda1, self.n_nonzero_coefs, self.n_components)
 
     def _encode(self, batch: Batch) -> Tensor:
-        numbers = self._training.curves.get("n_nonzero")
-        if self.n_nonzero_coefs is not None and numbers:
-            code, at_first = self.module_.code, self._training.history[0]["lambda1"]
-            code.problem = following(code.problem, numbers[-1], self.n_nonzero_coefs, at_first)
         x = batch.x
         if self.augment is not None:
             assert self._image_shape is not None
             x = augment_rows(self.augment, _AUGMENTATIONS, x, self._image_shape)
-        return self.module_.encode(x, batch.supports)
+        codes = self.module_.encode(x, batch.supports)
+        if self.n_nonzero_coefs is not None:
+            follow_(self.module_.code, codes, self.n_nonzero_coefs)
+        return codes
 
     def _draws_while_training(self) -> bool:
         return self.augment is not None or not isinstance(self.features, str)

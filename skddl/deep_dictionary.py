@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
+from torch import Tensor, nn
 
 from ._base import seeded_torch
 from ._classifier import TorchClassifier
 from ._interrupts import interrupts
 from ._sparse_code_estimator import SparseCodeEstimator
+from ._sparsity import follow_
 from ._start_deep import Layer, describe_layers, make_deep_network, start_deep_network_
-from ._training_data import TrainingData
+from ._training_data import Batch, TrainingData
+from .nn import PatchSparseCode, SparseCode
 from .nn._losses import Loss, cross_entropy
 from .nn.deep_dictionary import DeepDictionaryNetwork
 from .training import Group, make_optimizer
@@ -58,6 +60,10 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     lambda1 : "auto", float or sequence of these, default="auto"
         Weight of the l1 norm of the codes, > 0, of each layer, for inputs that have been scaled as
         the notes say. "auto": 0.05 times the mean norm of these at the start.
+    n_nonzero_coefs : int, None or a sequence of these, default=None
+        About how many non-zeros a code of each layer, with patches that of one place, is to have on
+        average, in place of `lambda1`, which is found from the first codes, and follows them in
+        training; it ends as `lambda1_`.
     lambda2 : float, default=0.01
         Weight of half the squared l2 norm of the codes.
     positive : bool, default=True
@@ -179,6 +185,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         "global_pooling",
         "image_shape",
         "lambda1",
+        "n_nonzero_coefs",
         "lambda2",
         "positive",
         "positive_dict",
@@ -198,6 +205,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             tuple,
             list,
         ],
+        "n_nonzero_coefs": [None, Interval(Integral, 1, None, closed="left"), tuple, list],
         "positive": ["boolean"],
         "positive_dict": ["boolean"],
         "class_weight": [None, dict, StrOptions({"balanced"})],
@@ -213,6 +221,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         global_pooling: bool = False,
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str | Sequence[float | str] = "auto",
+        n_nonzero_coefs: int | Sequence[int | None] | None = None,
         lambda2: float = 0.01,
         positive: bool = True,
         positive_dict: bool = False,
@@ -244,6 +253,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         self.global_pooling = global_pooling
         self.image_shape = image_shape
         self.lambda1 = lambda1
+        self.n_nonzero_coefs = n_nonzero_coefs
         self.lambda2 = lambda2
         self.positive = positive
         self.positive_dict = positive_dict
@@ -301,6 +311,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             stride=self.stride,
             padding=self.padding,
             lambda1=self.lambda1,
+            n_nonzero_coefs=self.n_nonzero_coefs,
         )
 
     def _empty_module(
@@ -313,7 +324,11 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         layers = [
             replace(layer, lambda1=weight) for layer, weight in zip(described, lambda1, strict=True)
         ]
-        return self._make_network(layers, input_shape, shapes["classifier.weight"][0])
+        network = self._make_network(layers, input_shape, shapes["classifier.weight"][0])
+        for code, layer in zip(network.codes, layers, strict=True):
+            if layer.n_nonzero_coefs is not None:
+                code.let_lambda1_change_()
+        return network
 
     def _make_network(
         self, layers: list[Layer], input_shape: tuple[int, ...], n_outputs: int
@@ -337,6 +352,17 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
             Group([*network.layers.parameters(), *bias], 0.0),
         ]
         return make_optimizer(self.optimizer, groups, self.learning_rate)
+
+    def _encode(self, batch: Batch) -> Tensor:
+        x, layers = batch.x, iter(self._layers())
+        for module in self.module_.layers:
+            x = module(x)
+            if not isinstance(module, SparseCode | PatchSparseCode):
+                continue
+            if (n_nonzero_coefs := next(layers).n_nonzero_coefs) is not None:
+                code = module.code if isinstance(module, PatchSparseCode) else module
+                follow_(code, x, n_nonzero_coefs)
+        return x
 
     @property
     def components_(self) -> list[NDArray[Any]]:

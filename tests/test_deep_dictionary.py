@@ -4,13 +4,14 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
-from skddl import DeepDictionaryClassifier, TaskDrivenDictionaryClassifier
+from skddl import DeepDictionaryClassifier, TaskDrivenDictionaryClassifier, load
 from skddl.training import _checkpoint
 from tests.data import assert_same_model
 
@@ -198,3 +199,32 @@ def test_killed_fit_goes_on_to_the_same_model(tmp_path, monkeypatch, layers):
 def test_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         quick(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("n_nonzero_coefs", [3, (4, None), (None, 2)])
+@pytest.mark.parametrize("patches", [{}, PATCHES])
+def test_codes_of_a_layer_keep_as_many_non_zeros_as_asked_for(patches, n_nonzero_coefs, tmp_path):
+    model = quick(n_nonzero_coefs=n_nonzero_coefs, max_iter=150, **patches).fit(X, y)
+    model.save(tmp_path / "model.skddl")
+    assert_same_model(load(tmp_path / "model.skddl"), model)
+    plain = quick(max_iter=1, learning_rate=1e-12, **patches).fit(X, y)
+    first = {}
+    for layer, code in enumerate(model.module_.codes):
+        code.register_forward_hook(lambda *args, layer=layer: first.update({layer: args[2]}))
+    model.predict(X)
+    wanted = n_nonzero_coefs if isinstance(n_nonzero_coefs, tuple) else (n_nonzero_coefs,) * 2
+    for layer, expected in enumerate(wanted):
+        if expected is None:
+            assert layer > 0 or model.lambda1_[layer] == plain.lambda1_[layer]
+        else:
+            found = (first[layer] != 0).sum(-1, dtype=torch.float32).mean()
+            assert float(found) == pytest.approx(expected, rel=0.15)
+
+
+def test_a_number_of_non_zeros_is_not_combined_with_a_weight():
+    with pytest.raises(ValueError, match="n_nonzero_coefs=2 finds lambda1 by itself"):
+        quick(lambda1=(0.1, "auto"), n_nonzero_coefs=2).fit(X, y)
+    with pytest.raises(ValueError, match="n_nonzero_coefs=11 is more than there are atoms"):
+        quick(n_nonzero_coefs=11).fit(X, y)
+    with pytest.raises(ValueError, match=r"n_nonzero_coefs=\(1, 2, 3\) must be one value"):
+        quick(n_nonzero_coefs=(1, 2, 3)).fit(X, y)
