@@ -45,7 +45,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         {"features": "convnet", "image_shape": (1, 8, 8)},
     ],
     "nu1": [{"nu1": factor} for factor in (0.01, 0.1, 1, 10, 100)],
-    "learning_rate": [{"learning_rate": rate} for rate in (0.01, 0.02, 0.05, 0.1, 0.2)],
+    "learning_rate": [{"learning_rate": rate} for rate in (0.02, 0.04, 0.07, 0.1, 0.2)],
     "max_iter": [
         {"max_iter": 1, "learning_rate": 1e-12},  # the start
         *({"max_iter": n} for n in (100, 500, 2000)),
@@ -60,7 +60,7 @@ DEFAULTS = {
     "positive": True,
     "features": "identity",
     "nu1": 1,
-    "learning_rate": 0.05,
+    "learning_rate": 0.07,
     "max_iter": 500,
 }
 

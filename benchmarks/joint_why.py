@@ -29,7 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "samples themselves as features": {"features": "identity"},
     "nu1 by the number of samples": {"nu1": "auto"},
     "40 passes, 4,000 steps": {"max_iter": 4000},
-    "Adam, rates by scale, falling to zero": {"optimizer": "adam", "learning_rate": 0.05},
+    "Adam, rates by scale, falling to zero": {"optimizer": "adam", "learning_rate": 0.07},
     "lambda2 = 0.05": {"lambda2": 0.05},
     "non-negative codes: defaults of now": {"positive": True},
 }

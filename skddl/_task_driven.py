@@ -105,7 +105,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_nonzero_coefs: int | None = None,
         nu1: float | str = "auto",
         nu2: float = 0.0,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.07,
         t0: float | None = None,
         max_iter: int | None = None,
         batch_size: int = 100,

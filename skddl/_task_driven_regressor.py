@@ -70,11 +70,11 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         the value used is `nu1_`.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
-    learning_rate : float, default=0.05
+    learning_rate : float, default=0.07
         Of the first step. With "sgd" it is rho of Algorithm 1. Steps of the other optimizers do not
-        depend on the scale of samples and codes: at 0.05 each moves an atom, which has a norm of 1,
-        by about 0.05, the scores by at most 0.25 through W, and the parameters of the features by
-        about 0.005 of their size.
+        depend on the scale of samples and codes: at 0.07 each moves an atom, which has a norm of 1,
+        by about 0.07, the scores by at most 0.35 through W, and the parameters of the features by
+        about 0.007 of their size.
     t0 : float, default=None
         With a number the learning rate of iteration t is ``min(rho, rho t0/t)``, as in paper 1.
         None: it falls linearly to zero; with "sgd" t0 is `max_iter` / 10. In `partial_fit`, where
