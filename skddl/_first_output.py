@@ -29,14 +29,14 @@ def auto_nu1(codes: Tensor, values: NDArray[Any], *, of_classes: bool) -> float:
     Of classes it falls with the number of samples. Of numbers it follows their noise, which
     generalised cross-validation of ridge regression on the codes measures.
     """
-    codes = codes[:_MAX_RIDGE].double()
-    size = float(codes.square().sum(1).mean())
-    if size > np.finfo(np.float32).max:
-        raise squares_error(np.dtype(np.float32))
-    if size == 0 or of_classes:
+    size = float(torch.linalg.vector_norm(codes, dim=1, dtype=torch.float64).square().mean())
+    if size > float(np.finfo(np.float32).max):
+        raise squares_error(codes.numpy().dtype)
+    if size == 0 or of_classes or len(codes) == 1:
         return _NU1_OF_CLASSES * (size or 1.0) / len(codes)
-    alphas = size * len(codes) / codes.shape[1] * np.logspace(-5, 2, 29)
-    ridge = RidgeCV(alphas).fit(codes.numpy(), values[: len(codes)])
+    rows = np.linspace(0, len(codes) - 1, num=min(len(codes), _MAX_RIDGE), dtype=np.intp)
+    alphas = size * len(rows) / codes.shape[1] * np.logspace(-5, 2, 29)
+    ridge = RidgeCV(alphas).fit(codes[rows].double().numpy(), values[rows])
     return _NU1_OF_NUMBERS * float(ridge.alpha_) / len(codes)
 
 

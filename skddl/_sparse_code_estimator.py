@@ -73,7 +73,7 @@ class SparseCodeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Sup
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
         # For t0, paper 1 takes a tenth of the number of iterations.
-        t0 = (self.max_iter or _ITER_OF_PAPER) / 10 if self.t0 is None else self.t0
+        t0 = (self.max_iter or n_iter or _ITER_OF_PAPER) / 10 if self.t0 is None else self.t0
         falling = inverse_time(t0)
         if n_iter is not None or self.t0 is not None:
             return falling

@@ -4,12 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .nn import SparseCode
 from .sparse_coding import sparse_encode
 from .sparse_coding._problem import ElasticNetProblem
+from .training import Processes
 
 # Samples whose codes are looked at.
 _MAX_SAMPLES = 1000
@@ -81,9 +83,12 @@ def with_nonzeros(
 def follow_(code: SparseCode, codes: Tensor, n_nonzero_coefs: int) -> None:
     """Have the lambda1 that brings the number of non-zeros nearer to that wanted, after `codes`."""
     codes = codes.detach()
-    n_codes = codes.numel() / len(code.dictionary)
-    found, size = float((codes != 0).sum()) / n_codes, float(codes.abs().sum()) / n_codes
-    code.problem = following(code.problem, found, n_nonzero_coefs, size)
+    means = torch.stack([(codes != 0).sum(), codes.abs().sum()]) * len(code.dictionary)
+    means /= codes.numel()
+    Processes.current().average_([means])  # lambda1 is the same in all of them
+    found, size = means.tolist()
+    if found > 0:
+        code.problem = following(code.problem, found, n_nonzero_coefs, size)
 
 
 def following(
@@ -96,6 +101,6 @@ def following(
     """
     change = (found / n_nonzero_coefs) ** _GAIN
     change = min(max(change, 1 / _LARGEST_CHANGE), _LARGEST_CHANGE)
-    if problem.lambda1 * change < _LEAST * scale:
+    if change < 1 and problem.lambda1 * change < _LEAST * scale:
         return problem
     return replace(problem, lambda1=problem.lambda1 * change)

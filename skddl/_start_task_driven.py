@@ -12,6 +12,7 @@ from ._base import Samples
 from ._class_dictionary import atoms_per_class
 from ._first_atoms import auto_lambda1, warn_of_scale
 from ._first_output import auto_nu1
+from ._sparsity import require_sparsity
 from ._start import draw_rows, first_inputs, fit_first_output_, start_dictionary_
 from ._training_data import LABELLED, Targets
 from ._user_network import count_features, make_user_module
@@ -137,6 +138,7 @@ def start_network(
     elif n_components is None:
         n_components = max(1, min(_N_ATOMS, len(rows) // _SAMPLES_PER_ATOM))
     n_components = int(n_components)
+    require_sparsity("auto", n_nonzero_coefs, n_components)
     code = SparseCode(
         n_features_out,
         n_components,

@@ -1,6 +1,7 @@
 """Task-driven dictionary learning for regression."""
 
 import sys
+import warnings
 from copy import copy
 from typing import Any, ClassVar, Self
 
@@ -310,11 +311,16 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
             n_iter_no_change=sys.maxsize,
             checkpoint=None,
             random_state=0,
+            verbose=0,
         )
         curves = []
-        for seed in range(_N_TRIALS):
-            trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
-            curves.append([entry["validation_score"] for entry in trial.history_])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit itself says what there is to say
+            for seed in range(_N_TRIALS):
+                trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
+                curves.append([entry["validation_score"] for entry in trial.history_])
+        if len({len(curve) for curve in curves}) > 1 or len(curves[0]) == 1:
+            return 1.0  # one has diverged: so will the fit, and say so
         gains = np.array(curves)[:, 1:] - np.array(curves)[:, :1]
         # Peaks are chance: means over some passes count, and those only that are above their error.
         width = -(-gains.shape[1] // _PARTS)

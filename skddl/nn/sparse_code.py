@@ -152,7 +152,7 @@ class SparseCode(nn.Module):
 
     def let_lambda1_change_(self) -> None:
         """Have `lambda1` among the buffers: it belongs to the state, as it changes in training."""
-        self.lambda1 = torch.tensor(self._problem.lambda1)
+        self.lambda1 = self.dictionary.new_tensor(self._problem.lambda1)
 
     @torch.no_grad()
     def fix_(self, n_inputs: int) -> None:
