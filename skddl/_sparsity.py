@@ -83,10 +83,9 @@ def with_nonzeros(
 def follow_(code: SparseCode, codes: Tensor, n_nonzero_coefs: int) -> None:
     """Have the lambda1 that brings the number of non-zeros nearer to that wanted, after `codes`."""
     codes = codes.detach()
-    means = torch.stack([(codes != 0).sum(), codes.abs().sum()]) * len(code.dictionary)
-    means /= codes.numel()
-    Processes.current().average_([means])  # lambda1 is the same in all of them
-    found, size = means.tolist()
+    totals = torch.stack([(codes != 0).sum(), codes.abs().sum(), codes.new_tensor(codes.numel())])
+    Processes.current().average_([totals])  # lambda1 is the same in all of them
+    found, size = (totals[:2] / totals[2] * len(code.dictionary)).tolist()
     if found > 0:
         code.problem = following(code.problem, found, n_nonzero_coefs, size)
 

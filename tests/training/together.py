@@ -44,6 +44,7 @@ MODELS = {
         ),
         y,
     ),
+    "sparsity": (TaskDrivenDictionaryClassifier(n_nonzero_coefs=3, **TDDL), y),
     "regressor": (TaskDrivenDictionaryRegressor(**TDDL), X[:, 20:22]),
     "deep": (DeepDictionaryClassifier(**{**TDDL, "n_components": (8, 8)}), y),
     "dense": (DeTraMeClassifier((8,), batch_norm=False, **NETWORK), y),
