@@ -68,7 +68,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     nu1 : "auto" or float, default="auto"
         Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": three
         times that which generalised cross-validation finds for ridge regression on the first codes;
-        the value used is `nu1_`.
+        the value used is `nu1_`. In `partial_fit` these are the samples of the first call.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
     learning_rate : float, default=0.07
@@ -111,9 +111,10 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     tol : float, default=1e-4
         By how much a score must be better to count as such.
     warm_start : bool, default=False
-        Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
-        network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same,
-        and so do the scales of the targets.
+        Whether `fit` goes on from the present model, for `max_iter` more iterations, over which the
+        rate falls once more; no samples are then held out to find how many pay. What its network is
+        made of (sizes, features, lambda1, lambda2, intercept) must stay the same, and so do the
+        scales of the targets.
     device : str, default="auto"
         Where to compute: a device of torch, or "auto": "cuda" where there is one, else "cpu". The
         fitted model itself is always on the CPU.

@@ -150,7 +150,7 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     See Also
     --------
     TaskDrivenDictionaryClassifier : With ``features="identity"`` and ``init="odl"``, the same as
-        one dense layer with ``positive=False``, if all else is equal (the defaults are not).
+        one dense layer with ``optimizer="sgd"``, if all else is equal (the defaults are not).
     DeTraMeClassifier : Networks with a learned metric instead of the exact code.
 
     Notes

@@ -76,7 +76,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     nu1 : "auto" or float, default="auto"
         Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": a tenth of
         the mean squared norm of the first codes over the number of samples; the value used is
-        `nu1_`.
+        `nu1_`. In `partial_fit` these are the samples of the first call: of streams give a number.
     nu2 : float, default=0.0
         Weight of half the squared norm of the parameters of the features, likewise.
     learning_rate : float, default=0.07
@@ -132,8 +132,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     tol : float, default=1e-4
         By how much a score must be better to count as such.
     warm_start : bool, default=False
-        Whether `fit` goes on from the present model, for `max_iter` more iterations. What its
-        network is made of (sizes, features, lambda1, lambda2, intercept) must then stay the same.
+        Whether `fit` goes on from the present model, for `max_iter` more iterations, over which the
+        rate falls once more. What its network is made of (sizes, features, lambda1, lambda2,
+        intercept) must then stay the same.
     device : str, default="auto"
         Where to compute: a device of torch, or "auto": "cuda" where there is one, else "cpu". The
         fitted model itself is always on the CPU.
