@@ -15,8 +15,9 @@ from ._online_dictionary import OnlineDictionaryLearning
 
 # Atoms per class of paper 1, section IV.
 _ATOMS_PER_CLASS = 40
-# With fewer, atoms become samples by heart: what is learned from their codes holds for no others.
-_SAMPLES_PER_ATOM = 5
+# With fewer samples per atom, atoms become samples by heart: what is learned from their codes holds
+# for no others. The first atoms need more of them.
+_SAMPLES_PER_ATOM, _FIRST_ATOMS, _FIRST_SAMPLES = 5, 2, 20
 
 
 @validate_params(
@@ -58,9 +59,9 @@ def class_dictionary(
     y : array-like of shape (n_samples,)
         Class of each sample.
     n_components : int, default=None
-        Number of atoms, shared out evenly among the classes. None: 40 per class, or one for every
-        five samples of a class, if those are fewer. If there are fewer atoms than classes, classes
-        are not told apart.
+        Number of atoms, shared out evenly among the classes. None: two per class (one, of less
+        than ten samples) and one more for every five samples of a class beyond twenty, but at most
+        40 of each. If there are fewer atoms than classes, classes are not told apart.
     lambda1, lambda2, positive, positive_dict, solver
         As in :class:`OnlineDictionaryLearning`; "auto" is resolved on all of `X`.
     random_state : int, RandomState instance or None, default=None
@@ -140,4 +141,6 @@ def _class_dictionary(
 def atoms_per_class(y: ArrayLike) -> NDArray[np.intp]:
     """How many atoms each of the sorted classes gets unless the user says otherwise."""
     counts = np.unique(np.asarray(y), return_counts=True)[1]
-    return np.clip(counts // _SAMPLES_PER_ATOM, 1, _ATOMS_PER_CLASS)
+    first = np.clip(counts // _SAMPLES_PER_ATOM, 1, _FIRST_ATOMS)
+    more = np.maximum(counts - _FIRST_SAMPLES, 0) // _SAMPLES_PER_ATOM
+    return np.minimum(first + more, _ATOMS_PER_CLASS)

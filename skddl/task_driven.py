@@ -42,8 +42,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     Parameters
     ----------
     n_components : int, default=None
-        Number of atoms. None: 40 per class, or one for every five samples of a class, if those are
-        fewer.
+        Number of atoms. None: two per class (one, of less than ten samples) and one more for every
+        five samples of a class beyond twenty, but at most 40 of each.
     features : str, callable or network classifier, default="identity"
         What is coded.
 

@@ -320,7 +320,7 @@ def test_partial_fit_after_fit_learns_what_is_new():
     relabelled = np.array([1, 2, 0])[y]
     for _ in range(300):
         model.partial_fit(X, relabelled)
-    assert model.score(X, relabelled) > 0.94
+    assert model.score(X, relabelled) > 0.95
 
 
 def test_partial_fit_takes_classes_that_come_later():
