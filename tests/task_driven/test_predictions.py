@@ -90,9 +90,9 @@ def test_auto_lambda1_is_a_twentieth_of_the_mean_norm_of_the_features():
 
 @pytest.mark.parametrize(
     ("counts", "n_atoms"),
-    [((4, 5), 1 + 1), ((14, 15), 2 + 3), ((60, 100), 12 + 20), ((5, 178), 36)],
+    [((4, 9), 1 + 1), ((10, 24), 2 + 2), ((60, 100), 10 + 18), ((25, 178), 3 + 33)],
 )
-def test_default_number_of_atoms_is_a_fifth_of_the_samples_of_a_class(counts, n_atoms):
+def test_default_number_of_atoms_follows_the_samples_of_a_class(counts, n_atoms):
     X, y = load_digits(return_X_y=True)
     chosen = np.concatenate([np.flatnonzero(y == digit)[:n] for digit, n in enumerate(counts)])
     model = quick(n_components=None, max_iter=2).fit(X[chosen], y[chosen])
