@@ -88,6 +88,12 @@ def made_embeddings(n_classes, n_features=256, n_per_class=150):
     return (X + 3 * rng.standard_normal(n_features)).astype(np.float32), y
 
 
+def noisy_breast_cancer(n_noise=500):
+    """With columns that say nothing."""
+    X, y = load_breast_cancer(return_X_y=True)
+    return np.hstack([X, np.random.default_rng(0).standard_normal((len(X), n_noise))]), y
+
+
 GENERATED = {
     "made, 20 columns": partial(
         make_classification, 600, n_informative=5, n_classes=3, random_state=0
@@ -105,6 +111,10 @@ PANEL = {
     ),
     "breast cancer": (
         split(partial(load_breast_cancer, return_X_y=True), 2 / 3, scaled="columns"),
+        5,
+    ),
+    "breast cancer, 500 columns of noise": (
+        split(noisy_breast_cancer, 2 / 3, scaled="columns"),
         5,
     ),
     "wine": (split(partial(load_wine, return_X_y=True), 2 / 3, scaled="columns"), 5),

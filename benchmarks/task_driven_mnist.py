@@ -79,7 +79,8 @@ def print_table(runs):
             }
             cells = [f"{100 * found[c]['error']:.2f}" if c in found else "" for c in COLUMNS]
             last = [run for column, run in found.items() if column != "start"][-1:]
-            cells += [f"{run['n_nonzero']:.1f} | {run['seconds'] / 60:.1f}" for run in last]
+            cells += [f"{run['n_nonzero']:.1f}" for run in last] or [""]
+            cells += [f"{run['seconds'] / 60:.1f}" for run in last] or [""]
             name = "one" if kind == "one" else "one per class"
             print(f"| {name} | {n_atoms} | " + " | ".join(cells) + " |")
 
