@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
     "random_state": 0,
 }
 # Steps with one dictionary, and of each against the rest.
-N_STEPS = {"one": 20_000, "rest": 8_000}
+N_STEPS = {"one": 30_000, "rest": 8_000}
 # A step that does not move the start.
 STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 COLUMNS: dict[str, dict[str, Any]] = {

@@ -43,7 +43,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     ----------
     n_components : int, default=None
         Number of atoms. None: two per class (one, of less than ten samples) and one more for every
-        five samples of a class beyond twenty, but at most 40 of each.
+        five samples of a class beyond twenty, but at most 40 of each. In `partial_fit` these are
+        the samples of the first call.
     features : str, callable or network classifier, default="identity"
         What is coded.
 
