@@ -78,7 +78,7 @@ def print_table(runs):
                 if (run["kind"], run["n_atoms"]) == (kind, n_atoms)
             }
             cells = [f"{100 * found[c]['error']:.2f}" if c in found else "" for c in COLUMNS]
-            last = [run for column, run in found.items() if column != "start"][-1:]
+            last = [found[c] for c in COLUMNS if c in found and c != "start"][-1:]
             cells += [f"{run['n_nonzero']:.1f}" for run in last] or [""]
             cells += [f"{run['seconds'] / 60:.1f}" for run in last] or [""]
             name = "one" if kind == "one" else "one per class"
