@@ -36,7 +36,7 @@ def test_a_class_that_holds_each_sample_and_its_negative_is_learned():
     X, y = tones(1300)
     start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, 300)
     assert end > 0.97
-    assert end > start + 0.02
+    assert 1 - end < (1 - start) / 2
 
 
 @pytest.mark.parametrize("train_size", [100, 1200])
@@ -78,7 +78,7 @@ def test_lenet_features_do_not_diverge(is_gray, scale):
     start, end = start_and_end(
         TaskDrivenDictionaryClassifier, X, y, 2 / 3, n_components=100, features="lenet"
     )
-    assert end >= max(start, 0.94)
+    assert end >= max(start, 0.94 if is_gray else 0.95)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
