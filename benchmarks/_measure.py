@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 # KKT residual, in units of lambda1, that codes in float32 are promised to have.
 PROMISED = 1e-4
+# A step that does not move the start: with it a task-driven estimator is its start.
+STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 
 
 def require_promised(residuals, what):

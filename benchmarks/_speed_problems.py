@@ -15,7 +15,7 @@ from skddl.nn.task_driven import TaskDrivenNetwork
 from skddl.preprocessing import SampleNormalizer
 from skddl.sparse_coding import sparse_encode
 from skddl.sparse_coding._problem import ElasticNetProblem
-from skddl.training import make_optimizer, project_
+from skddl.training import Group, make_optimizer, project_
 
 BATCH, N_ATOMS, SHAPE = 100, 400, (1, 28, 28)
 
@@ -117,9 +117,9 @@ def train(network, X, y, snapshots):
     """Copies of the network after those numbers of steps of paper 1's recipe."""
     network = copy.deepcopy(network)
     groups = [
-        (network.classifier.parameters(), 0.1),  # nu1 of paper 1
-        (network.features.parameters(), 0.0),
-        (network.code.parameters(), 0.0),
+        Group(network.classifier.parameters(), 0.1),  # nu1 of paper 1
+        Group(network.features.parameters(), 0.0),
+        Group(network.code.parameters(), 0.0),
     ]
     optimizer = make_optimizer("sgd", groups, 0.05)
     rng = np.random.default_rng(0)

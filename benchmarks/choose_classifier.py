@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import Results
+from _measure import STILL, Results
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -47,7 +47,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "nu1": [{"nu1": factor} for factor in (0.01, 0.1, 1, 10, 100)],
     "learning_rate": [{"learning_rate": rate} for rate in (0.02, 0.04, 0.07, 0.1, 0.2)],
     "max_iter": [
-        {"max_iter": 1, "learning_rate": 1e-12},  # the start
+        STILL,  # the start
         *({"max_iter": n} for n in (100, 500, 2000)),
     ],
     "n_steps of DeTraMeClassifier, 0: ConvNetClassifier": [{"n_steps": n} for n in (0, 1, 2, 3, 5)],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import Results
+from _measure import STILL, Results
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_digits, load_sample_image, make_friedman1
 from sklearn.feature_extraction.image import extract_patches_2d
@@ -25,9 +25,9 @@ from skddl import TaskDrivenDictionaryRegressor
 HERE = Path(__file__).parent
 
 
-# Settings around the defaults. A step that does not move the start is the start.
+# Settings around the defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "the start": {"max_iter": 1, "learning_rate": 1e-12},
+    "the start": STILL,
     "defaults": {},
     "500 steps, nothing held out before": {"max_iter": 500},
     "early stopping": {"early_stopping": True},

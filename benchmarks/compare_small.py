@@ -9,10 +9,9 @@ Defaults, unless said otherwise in `classifiers` and `regressors`: nothing is tu
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from _measure import Results
+from _measure import STILL, Results
 from sklearn.datasets import (
     load_breast_cancer,
     load_diabetes,
@@ -39,8 +38,6 @@ from skddl import (
 )
 
 HERE = Path(__file__).parent
-# A step that does not move the start.
-STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 
 
 def tones(n_samples, seed):

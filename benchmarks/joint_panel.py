@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import Results
-from compare_small import STILL, tones
+from _measure import STILL, Results
+from compare_small import tones
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,

@@ -1,6 +1,6 @@
 """Why learning together did not pay: from the defaults of before to those of now, step by step.
 
-    python benchmarks/joint_why.py                      # a quarter of an hour on one core
+    python benchmarks/joint_why.py                      # half an hour on one core
     python benchmarks/joint_why.py --figure docs/figures/joint_learning.png
 
 10,000 training images of MNIST, zero mean and unit norm; error on 10,000 others, never test images.
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import Results
+from _measure import STILL, Results
 from _mnist_data import load_normalized
-from compare_small import STILL
 from joint_panel import OLD
 from sklearn.model_selection import train_test_split
 

@@ -26,7 +26,7 @@ from skddl._task_driven import _MEMORY_WIDTH as MEMORY_WIDTH
 from skddl.sparse_coding import kkt_residual
 from skddl.sparse_coding._gram import gram_matrix
 from skddl.sparse_coding._solution import Supports
-from skddl.training import make_optimizer, project_
+from skddl.training import Group, make_optimizer, project_
 
 HERE = Path(__file__).parent
 N_UNROLLED = 100
@@ -60,7 +60,7 @@ class UnrolledCode(nn.Module):
 def make_step(network, x, target, supports=None):
     """A training step; `supports`, if any, are from where coding starts, in each step anew."""
     # A rate near zero: the steps cost what they cost, and every repeat sees the same problem.
-    optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30)
+    optimizer = make_optimizer("sgd", [Group(network.parameters(), 0.0)], 1e-30)
     start = copy.deepcopy(supports)
 
     def step():

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from skddl.nn import PlainNet
-from skddl.training import make_optimizer, project_
+from skddl.training import Group, make_optimizer, project_
 
 HERE = Path(__file__).parent
 # Depth, width, steps and batch of the DeTraMe networks.
@@ -32,7 +32,7 @@ NETWORKS = {
 def make_steps(network, images, target):
     """A training step and an inference step of a network."""
     # A rate near zero: the steps cost what they cost, and every repeat sees the same.
-    optimizer = make_optimizer("sgd", [(network.parameters(), 0.0)], 1e-30, momentum=0.9)
+    optimizer = make_optimizer("sgd", [Group(network.parameters(), 0.0)], 1e-30, momentum=0.9)
     fixed = copy.deepcopy(network).eval()
 
     def training():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import Results
+from _measure import STILL, Results
 from _mnist_data import load_normalized
 from sklearn.model_selection import train_test_split
 from sklearn.multiclass import OneVsRestClassifier
@@ -41,8 +41,6 @@ SETTINGS: dict[str, Any] = {
 }
 # Steps with one dictionary, and of each against the rest.
 N_STEPS = {"one": 30_000, "rest": 8_000}
-# A step that does not move the start.
-STILL: dict[str, Any] = {"max_iter": 1, "learning_rate": 1e-12}
 COLUMNS: dict[str, dict[str, Any]] = {
     "start": {"shifts": False, **STILL},
     "learned together": {"shifts": False},

@@ -41,7 +41,7 @@ class Group(NamedTuple):
 
 def make_optimizer(
     name: str,
-    groups: Iterable[Group | tuple[Iterable[Tensor], float]],
+    groups: Iterable[Group],
     learning_rate: float,
     **options: Any,
 ) -> torch.optim.Optimizer:
@@ -56,8 +56,7 @@ def make_optimizer(
         If a rate or a nu is larger than the largest float32.
     """
     param_groups: list[dict[str, Any]] = []
-    for group in groups:
-        parameters, nu, factor = Group(*group)
+    for parameters, nu, factor in groups:
         listed = [parameter for parameter in parameters if parameter.requires_grad]
         if listed:
             param_groups.append(

@@ -14,6 +14,7 @@ from skddl.training import (
     Checkpoint,
     DivergenceError,
     EarlyStopping,
+    Group,
     TrainingState,
     inverse_time,
     make_optimizer,
@@ -38,7 +39,9 @@ class Problem:
     def __init__(self, *, optimizer="sgd", learning_rate=0.05, fail_at=None, error=Killed):
         torch.manual_seed(0)
         self.module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-        self.optimizer = make_optimizer(optimizer, [(self.module.parameters(), 0)], learning_rate)
+        self.optimizer = make_optimizer(
+            optimizer, [Group(self.module.parameters(), 0)], learning_rate
+        )
         self.sampler = BatchSampler(len(X), 8, seed=0)
         self.state = TrainingState()
         self.fail_at = fail_at
@@ -85,7 +88,7 @@ def test_modules_are_projected_after_each_step():
         norms.append(module.weight.norm().item())
         return (module(X) - Y).square().mean(), {}
 
-    optimizer = make_optimizer("sgd", [(module.parameters(), 0)], 0.5)
+    optimizer = make_optimizer("sgd", [Group(module.parameters(), 0)], 0.5)
     train(
         module,
         loss,
@@ -267,7 +270,7 @@ def test_slow_steps_are_written_before_a_hundred_of_them(tmp_path, monkeypatch):
 def test_learning_rate_is_that_of_the_step_also_when_training_goes_on():
     problem = Problem()
     for until in (7, 23):
-        problem.optimizer = make_optimizer("sgd", [(problem.module.parameters(), 0)], 0.05)
+        problem.optimizer = make_optimizer("sgd", [Group(problem.module.parameters(), 0)], 0.05)
         problem.train(until=until)
     rates = [entry["learning_rate"] for entry in problem.state.history]
     last_steps = [entry["iteration"] for entry in problem.state.history]

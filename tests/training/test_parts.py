@@ -14,6 +14,7 @@ from skddl.training import (
     BatchSampler,
     CheckpointFile,
     EarlyStopping,
+    Group,
     TrainingState,
     identify,
     inverse_time,
@@ -63,7 +64,7 @@ def test_epochs_are_counted_from_the_start():
 
 def linear_and_optimizer(name="sgd", learning_rate=0.5):
     module = nn.Linear(2, 1)
-    return module, make_optimizer(name, [(module.parameters(), 0.0)], learning_rate)
+    return module, make_optimizer(name, [Group(module.parameters(), 0.0)], learning_rate)
 
 
 def test_inverse_time_is_the_schedule_of_algorithm_1_of_paper_1():
@@ -92,7 +93,7 @@ def test_cosine_schedule_falls_from_one_to_zero():
 def test_penalty_of_a_group_is_half_its_squared_norm():
     first, second = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     before = first.weight.detach().clone(), second.weight.detach().clone()
-    groups = [(first.parameters(), 0.1), (second.parameters(), 0.0)]
+    groups = [Group(first.parameters(), 0.1), Group(second.parameters(), 0.0)]
     optimizer = make_optimizer("sgd", groups, 0.5)
     (first.weight.sum() + second.weight.sum()).backward()
     optimizer.step()
@@ -116,7 +117,7 @@ def test_optimizer_with_restored_moments_goes_on_bit_for_bit(name, dtype):
         take_steps(module, optimizer, 3)
         copy = nn.Linear(2, 1)
         copy.load_state_dict(module.state_dict())
-        other = make_optimizer(name, [(copy.parameters(), 0.0)], 0.01)
+        other = make_optimizer(name, [Group(copy.parameters(), 0.0)], 0.01)
         Moments.of(optimizer).restore(other)
         take_steps(module, optimizer, 3)
         take_steps(copy, other, 3)
@@ -129,7 +130,7 @@ def test_moments_of_another_optimizer_are_not_used():
     module, optimizer = linear_and_optimizer("adam")
     take_steps(module, optimizer, 1)
     moments = Moments.of(optimizer)
-    other = make_optimizer("adagrad", [(module.parameters(), 0.0)], 0.1)
+    other = make_optimizer("adagrad", [Group(module.parameters(), 0.0)], 0.1)
     moments.restore(other)
     assert set(other.state[module.weight]) == {"step", "sum"}
     assert other.state[module.weight]["step"] == 0
