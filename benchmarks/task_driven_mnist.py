@@ -1,6 +1,6 @@
 """The method on MNIST: what learning the dictionary with the labels adds to one learned without.
 
-    python benchmarks/task_driven_mnist.py                       # all: five hours of one core
+    python benchmarks/task_driven_mnist.py                       # all: hours of one core
     python benchmarks/task_driven_mnist.py --atoms 100 --only one   # one dictionary of 100 atoms
     python benchmarks/task_driven_mnist.py --validate            # on training images held out
 
