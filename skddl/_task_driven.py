@@ -1,6 +1,9 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping
+from copy import copy
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -35,9 +38,8 @@ from .training import (
     shift_by_one,
 )
 
-# Steps of a fit whose `max_iter` is None: so many passes, but at least and at most so many steps,
-# and no more than so many multiply-adds, some three minutes of one core.
-_PASSES, _LEAST_ITER, _MOST_ITER, _MOST_WORK = 40, 500, 10_000, 2 * 10**12
+# Most steps of a fit whose `max_iter` is None, and multiply-adds, some three minutes of one core.
+_MOST_ITER, _MOST_WORK = 10_000, 2 * 10**12
 # Atoms of a support that is kept; entries of all of them with their sizes, 4 bytes each: 256 MiB.
 _MEMORY_WIDTH, _MEMORY_ENTRIES = 128, 2**26
 # Codes, unlike networks with pooling, forgive no more than one pixel.
@@ -64,6 +66,11 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     module_: TaskDrivenNetwork
     nu1_: float
     _code_size: float
+    _share_of_steps: float = 1.0
+
+    # Of a fit whose `max_iter` is None: so many passes, but at least so many steps.
+    _passes: ClassVar[int]
+    _least_iter: ClassVar[int]
 
     _parameters_of_network: ClassVar[tuple[str, ...]] = (
         "n_components",
@@ -157,6 +164,45 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.optimizer = optimizer
         self.fit_intercept = fit_intercept
         self.sparse_output = sparse_output
+
+    def _best_share_of_steps(self, data: TrainingData) -> float:
+        """After which share of the steps of a fit it does best on samples that it has not seen."""
+        raise NotImplementedError
+
+    def _scores_held_out(
+        self, data: TrainingData, held_out: float, n_trials: int = 1
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Scores on a share of the samples of trial fits to the others, (n_trials, n_passes + 1).
+
+        Also the iterations after which they are those. There are fewer rows if trials diverge.
+        """
+        trial = copy(self).set_params(
+            early_stopping=True,
+            validation_fraction=held_out,
+            n_iter_no_change=sys.maxsize,
+            checkpoint=None,
+            random_state=0,
+            verbose=0,
+        )
+        curves = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit itself says what there is to say
+            for seed in range(n_trials):
+                trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
+                curves.append([entry["validation_score"] for entry in trial.history_])
+        n_passes = max(map(len, curves))
+        whole = [curve for curve in curves if len(curve) == n_passes]
+        return np.array(whole), np.array([entry["iteration"] for entry in trial.history_])
+
+    def _fit_to(
+        self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
+    ) -> None:
+        is_open = self.max_iter is None and not self.early_stopping and not goes_on
+        self._share_of_steps = self._best_share_of_steps(data) if is_open else 1.0
+        try:
+            super()._fit_to(data, rng, goes_on, inside=inside)
+        finally:
+            del self._share_of_steps  # it is of this fit alone
 
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
@@ -255,13 +301,17 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     def _count_iterations(self, n_batches: int, work: int) -> int:
         if self.max_iter is not None:
             return self.max_iter
-        n_iter = min(max(_PASSES * n_batches, _LEAST_ITER), _MOST_ITER, _MOST_WORK // work)
-        return max(n_iter, 1)
+        n_iter = min(
+            max(self._passes * n_batches, self._least_iter), _MOST_ITER, _MOST_WORK // work
+        )
+        return round(self._share_of_steps * max(n_iter, 1))
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
         if n_iter is None or self.t0 is not None or self.optimizer == "sgd":
             return super()._rate_factor(start, n_iter)
-        return over_training(SCHEDULES["linear"], start, n_iter)
+        # As if there were no end before the last step.
+        whole = round(n_iter / self._share_of_steps) if n_iter else 1
+        return over_training(SCHEDULES["linear"], start, whole)
 
     def _make_model(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
         super()._make_model(data, rng, goes_on)

@@ -1,8 +1,5 @@
 """Task-driven dictionary learning for regression."""
 
-import sys
-import warnings
-from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,7 +17,6 @@ from ._onnx import Outputs, TargetOutputs
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
-from .training import RateFactor
 
 # Squared errors, unlike losses of classes, go on falling where only noise is left to learn. Of so
 # many samples this share is first held out, some times, to see how long learning pays; more have
@@ -194,7 +190,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     _target_mean: NDArray[np.float64]
     _target_scale: NDArray[np.float64]
     _target_is_vector: bool
-    _share_of_steps: float = 1.0
+
+    _passes, _least_iter = 40, 500
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -293,53 +290,20 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _loss(self) -> Loss:
         return squared_error
 
-    def _fit_to(
-        self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
-    ) -> None:
-        n_labelled = len(data.targets.rows(LABELLED))
-        is_open = self.max_iter is None and not self.early_stopping and not goes_on
-        looks = is_open and _LEAST_TRIAL <= n_labelled <= _MOST_TRIAL
-        self._share_of_steps = self._best_share_of_steps(data) if looks else 1.0
-        try:
-            super()._fit_to(data, rng, goes_on, inside=inside)
-        finally:
-            del self._share_of_steps  # it is of this fit alone
-
     def _best_share_of_steps(self, data: TrainingData) -> float:
-        """After which share of the steps of a fit it predicts samples best that it has not seen."""
-        trial = copy(self).set_params(
-            early_stopping=True,
-            validation_fraction=_HELD_OUT,
-            n_iter_no_change=sys.maxsize,
-            checkpoint=None,
-            random_state=0,
-            verbose=0,
-        )
-        curves = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit itself says what there is to say
-            for seed in range(_N_TRIALS):
-                trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
-                curves.append([entry["validation_score"] for entry in trial.history_])
-        if len({len(curve) for curve in curves}) > 1 or len(curves[0]) == 1:
+        if not _LEAST_TRIAL <= len(data.targets.rows(LABELLED)) <= _MOST_TRIAL:
+            return 1.0
+        scores, iterations = self._scores_held_out(data, _HELD_OUT, _N_TRIALS)
+        if len(scores) < _N_TRIALS or scores.shape[1] == 1:
             return 1.0  # one has diverged: so will the fit, and say so
-        gains = np.array(curves)[:, 1:] - np.array(curves)[:, :1]
+        gains = scores[:, 1:] - scores[:, :1]
         # Peaks are chance: means over some passes count, and those only that are above their error.
         width = -(-gains.shape[1] // _PARTS)
         smooth = [np.convolve(gain, np.full(width, 1 / width), mode="valid") for gain in gains]
         sure = np.mean(smooth, axis=0) - np.std(smooth, axis=0, ddof=1) / _N_TRIALS**0.5
         if sure.max() <= 0:
             return 0.0
-        best = trial.history_[int(sure.argmax()) + width]
-        return best["iteration"] / trial.n_iter_
-
-    def _count_iterations(self, n_batches: int, work: int) -> int:
-        return round(self._share_of_steps * super()._count_iterations(n_batches, work))
-
-    def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
-        if n_iter is not None:  # the rate falls as if there were no end before the last step
-            n_iter = round(n_iter / self._share_of_steps) if n_iter else 1
-        return super()._rate_factor(start, n_iter)
+        return float(iterations[int(sure.argmax()) + width] / iterations[-1])
 
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool
