@@ -53,7 +53,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "n_steps of DeTraMeClassifier, 0: ConvNetClassifier": [{"n_steps": n} for n in (0, 1, 2, 3, 5)],
 }
 
-# These are the defaults: each of them is the same row.
+# These are the defaults, but that the number of steps is given: each of them is the same row.
 DEFAULTS = {
     "lambda1": 1,
     "lambda2": 0.05,
@@ -76,6 +76,7 @@ def make_model(data, parameters, seed):
         if not n_steps:  # its twin
             return ConvNetClassifier(**network)
         return DeTraMeClassifier(n_steps=n_steps, **network)
+    parameters.setdefault("max_iter", DEFAULTS["max_iter"])
     if (per_class := parameters.pop("per_class", None)) is not None:
         parameters["n_components"] = per_class * N_CLASSES[data]
     return TaskDrivenDictionaryClassifier(random_state=seed, **parameters)

@@ -5,9 +5,9 @@
 
 10,000 training images of MNIST, zero mean and unit norm; error on 10,000 others, never test images.
 Each row changes one setting of the row before, and each of the last rows one of those of the row
-with non-negative codes. Beside the errors of the start and of the end: by which share of their norm the first 100 steps
-move dictionary and weights, all in all and step by step. The figure shows loss and held-out error
-during training.
+with non-negative codes. Beside the errors of the start and of the end: by which share of their norm
+the first 100 steps move dictionary and weights, all in all and step by step. The figure shows loss
+and held-out error during training.
 """
 
 import argparse

@@ -155,7 +155,7 @@ class TrainingData:
         """The same data, a part of whose labelled samples is held out, perhaps class by class."""
         targets = self.targets
         labelled = targets.rows(LABELLED)
-        strata = targets.values[labelled] if stratify else None
+        strata = self.labels[labelled] if stratify else None  # errors name them
         try:
             rows = train_test_split(
                 labelled, test_size=fraction, stratify=strata, random_state=rng
