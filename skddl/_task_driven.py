@@ -1,12 +1,10 @@
 """What the task-driven classifier and the regressor share: features under one dictionary."""
 
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -66,8 +64,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     module_: TaskDrivenNetwork
     nu1_: float
     _code_size: float
-    _share_of_steps: float = 1.0
-
+    _share_of_steps: float = 1.0  # other than 1 only within a fit
     # Of a fit whose `max_iter` is None: so many passes, but at least so many steps.
     _passes: ClassVar[int]
     _least_iter: ClassVar[int]
@@ -169,30 +166,9 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         """After which share of the steps of a fit it does best on samples that it has not seen."""
         raise NotImplementedError
 
-    def _scores_held_out(
-        self, data: TrainingData, held_out: float, n_trials: int = 1
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Scores on a share of the samples of trial fits to the others, (n_trials, n_passes + 1).
-
-        Also the iterations after which they are those. There are fewer rows if trials diverge.
-        """
-        trial = copy(self).set_params(
-            early_stopping=True,
-            validation_fraction=held_out,
-            n_iter_no_change=sys.maxsize,
-            checkpoint=None,
-            random_state=0,
-            verbose=0,
-        )
-        curves = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit itself says what there is to say
-            for seed in range(n_trials):
-                trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
-                curves.append([entry["validation_score"] for entry in trial.history_])
-        n_passes = max(map(len, curves))
-        whole = [curve for curve in curves if len(curve) == n_passes]
-        return np.array(whole), np.array([entry["iteration"] for entry in trial.history_])
+    def _for_trials(self, **parameters: Any) -> Self:
+        """A copy whose fits nobody else hears of."""
+        return copy(self).set_params(checkpoint=None, verbose=0, **parameters)
 
     def _fit_to(
         self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
@@ -307,11 +283,11 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         return round(self._share_of_steps * max(n_iter, 1))
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        if n_iter is not None:  # as in the trials, which took all the steps
+            n_iter = round(n_iter / self._share_of_steps) if n_iter else 1
         if n_iter is None or self.t0 is not None or self.optimizer == "sgd":
             return super()._rate_factor(start, n_iter)
-        # As if there were no end before the last step.
-        whole = round(n_iter / self._share_of_steps) if n_iter else 1
-        return over_training(SCHEDULES["linear"], start, whole)
+        return over_training(SCHEDULES["linear"], start, n_iter)
 
     def _make_model(self, data: TrainingData, rng: np.random.RandomState, goes_on: bool) -> None:
         super()._make_model(data, rng, goes_on)

@@ -1,5 +1,7 @@
 """Task-driven dictionary learning for regression."""
 
+import sys
+import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -293,17 +295,29 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _best_share_of_steps(self, data: TrainingData) -> float:
         if not _LEAST_TRIAL <= len(data.targets.rows(LABELLED)) <= _MOST_TRIAL:
             return 1.0
-        scores, iterations = self._scores_held_out(data, _HELD_OUT, _N_TRIALS)
-        if len(scores) < _N_TRIALS or scores.shape[1] == 1:
-            return 1.0  # one has diverged: so will the fit, and say so
-        gains = scores[:, 1:] - scores[:, :1]
+        trial = self._for_trials(
+            early_stopping=True, validation_fraction=_HELD_OUT, n_iter_no_change=sys.maxsize
+        )
+        curves = []
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the fit itself says what there is to say
+                for seed in range(_N_TRIALS):
+                    trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
+                    curves.append([entry["validation_score"] for entry in trial.history_])
+        except ValueError:  # as by divergence: so will the fit, and say so
+            return 1.0
+        if len({len(curve) for curve in curves}) > 1 or len(curves[0]) == 1:
+            return 1.0  # likewise
+        gains = np.array(curves)[:, 1:] - np.array(curves)[:, :1]
         # Peaks are chance: means over some passes count, and those only that are above their error.
         width = -(-gains.shape[1] // _PARTS)
         smooth = [np.convolve(gain, np.full(width, 1 / width), mode="valid") for gain in gains]
         sure = np.mean(smooth, axis=0) - np.std(smooth, axis=0, ddof=1) / _N_TRIALS**0.5
         if sure.max() <= 0:
             return 0.0
-        return float(iterations[int(sure.argmax()) + width] / iterations[-1])
+        best = trial.history_[int(sure.argmax()) + width]
+        return best["iteration"] / trial.n_iter_
 
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool

@@ -1,7 +1,9 @@
 """Task-driven dictionary learning as scikit-learn estimators."""
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -27,10 +29,11 @@ from .sparse_coding._solution import Supports
 
 __all__ = ["TaskDrivenDictionaryClassifier", "TaskDrivenDictionaryRegressor"]
 
-# With fewer samples per class none are held out to see whether learning pays.
+# Samples per class, on average, from which on some are held out to see whether learning pays.
 _LEAST_PER_CLASS = 5
-# Else so many, but from a fifth to a third of all; where that is less, in more than one trial.
-_WANTED, _HELD_OUT, _MOST_TRIALS = 200, (1 / 5, 1 / 3), 3
+# How many, and the share of all that they are at least and at most. Where that is less, there are
+# two trials.
+_HELD_OUT, _LEAST_SHARE, _LARGEST_SHARE = 200, 1 / 5, 1 / 3
 
 
 class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
@@ -98,10 +101,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     max_iter : int, default=None
         Number of iterations (mini-batches), not of passes over the data. None: 20 passes, but at
         least 200 and at most 10,000 iterations, and no more than some minutes of one core allow
-        (2e12 multiply-adds). Or none: with None, and five samples of each class, a fifth to a third
-        of the samples is first held out. If a trial fit to the others ends with an accuracy on
-        these that is below that of its start by more than chance, the start is the model, and
-        `n_iter_` is 0. Networks that are trained first are not tried.
+        (2e12 multiply-adds). Or none: of five samples per class or more, a fifth to a third is
+        first held out, of less than 600 twice. If a trial fit to the others ends with an accuracy
+        on these that is below that of its start by more than chance, the start is the model, and
+        `n_iter_` is 0. There is no trial with a number, with `early_stopping`, where `warm_start`
+        goes on, in `partial_fit`, and over a network that is trained first.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"class-odl", "odl", "samples"}, default="class-odl"
@@ -426,15 +430,37 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         n_samples = counts.sum()
         if n_samples < _LEAST_PER_CLASS * len(counts) or min(counts) < 2:
             return 1.0
-        if self._network_before(n_samples):  # a trial would have to train it, too
+        if self._network_before(n_samples) is not None:  # a trial would have to train it, too
             return 1.0
-        held_out = float(np.clip(_WANTED / n_samples, *_HELD_OUT))
-        n_trials = int(np.clip(np.ceil(_WANTED / (held_out * n_samples)), 1, _MOST_TRIALS))
-        scores, _ = self._scores_held_out(data, held_out, n_trials)
-        first, last = scores[:, 0].mean(), scores[:, -1].mean()
-        variance = (first * (1 - first) + last * (1 - last)) / (n_trials * held_out * n_samples)
-        # Of the same samples, whose accuracies go together: half the error of independent ones.
+        share = float(np.clip(_HELD_OUT / n_samples, _LEAST_SHARE, _LARGEST_SHARE))
+        n_trials = 1 if n_samples >= _HELD_OUT / _LARGEST_SHARE else 2
+        try:
+            first, last = np.mean([self._trial(data, share, i) for i in range(n_trials)], axis=0)
+        except ValueError:  # as by divergence: the fit itself will say so
+            return 1.0
+        variance = (first * (1 - first) + last * (1 - last)) / (n_trials * share * n_samples)
+        # The difference of both accuracies, of the same samples, varies less than that of
+        # independent ones.
         return float(last >= first - 0.5 * variance**0.5)
+
+    def _trial(self, data: TrainingData, share: float, seed: int) -> tuple[float, float]:
+        """Accuracies on a share of the samples before and after a fit to the others."""
+        rng = np.random.RandomState(seed)
+        data = data.hold_out(share, rng, stratify=True)
+        trial = self._for_trials()
+
+        def score() -> float:
+            trial.module_.to(device=data.samples.device, dtype=data.samples.dtype)
+            return trial._validation_score(data)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the fit itself says what there is to say
+            trial._prepare(data, rng, goes_on=False)
+            first = score()
+            # Without a look at them after each pass.
+            learned = replace(data, held_out=data.held_out[:0])
+            trial._train(learned, rng, whole_fit=True, inside=True)
+            return first, score()
 
     def _compute_loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         loss, metrics = super()._compute_loss(batch)

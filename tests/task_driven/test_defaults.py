@@ -6,6 +6,7 @@ from sklearn.datasets import load_diabetes, load_digits, load_sample_images, mak
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
 
@@ -21,6 +22,16 @@ def start_and_end(estimator, X, y, train_size, seed=0, **parameters):
     )
     models = [estimator(**parameters, **how).fit(X, y) for how in (STILL, {"random_state": 0})]
     return [model.score(X_unseen, y_unseen) for model in models]
+
+
+class Diverging(nn.Module):
+    """Features that are no numbers in training."""
+
+    def __init__(self, input_shape):
+        super().__init__()
+
+    def forward(self, x):
+        return x * np.nan if self.training else x
 
 
 def tones(n_samples):
@@ -69,12 +80,32 @@ def test_steps_are_taken_where_the_user_gives_their_number():
     assert TaskDrivenDictionaryClassifier(max_iter=20).fit(X, y).n_iter_ == 20
 
 
-@pytest.mark.parametrize("n_alone", [0, 1])
-def test_classes_of_a_few_samples_are_learned_without_a_trial(n_alone):
-    X, y = overlapping(20)
+@pytest.mark.parametrize(("n_samples", "n_alone"), [(20, 0), (90, 1)])
+def test_classes_of_a_few_samples_are_learned_without_a_trial(n_samples, n_alone):
+    X, y = overlapping(n_samples)  # of 90 without one alone a trial says that nothing is to gain
     y[:n_alone] = 7
-    model = TaskDrivenDictionaryClassifier(4, random_state=0).fit(X, y)
-    assert model.n_iter_ == 200
+    assert TaskDrivenDictionaryClassifier(random_state=0).fit(X, y).n_iter_ == 200
+
+
+@pytest.mark.parametrize(
+    "estimator", [TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor]
+)
+def test_a_trial_that_diverges_leaves_the_error_to_the_fit(estimator):
+    X, y = overlapping(60)
+    model = estimator(features=Diverging, random_state=0)
+    for labels in (y, y % 3):  # the second time with other outputs
+        with pytest.raises(ValueError, match="not finite at iteration"):
+            model.fit(X, labels)
+        assert len(np.atleast_1d(model.intercept_)) in (1, len(np.unique(labels)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_part_of_the_steps_is_taken_at_the_rates_of_the_whole(optimizer):
+    whole = TaskDrivenDictionaryRegressor(optimizer=optimizer)._rate_factor(0, 500)
+    model = TaskDrivenDictionaryRegressor(optimizer=optimizer)
+    model._share_of_steps = 0.2
+    part = model._rate_factor(0, 100)
+    assert [part(step) for step in range(100)] == [whole(step) for step in range(100)]
 
 
 def test_samples_in_a_large_common_mean_are_told_apart():
