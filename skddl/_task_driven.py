@@ -65,9 +65,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     nu1_: float
     _code_size: float
     _share_of_steps: float = 1.0  # other than 1 only within a fit
-    # Of a fit whose `max_iter` is None: so many passes, but at least so many steps.
-    _passes: ClassVar[int]
-    _least_iter: ClassVar[int]
+    _passes: ClassVar[int]  # of a fit whose `max_iter` is None
 
     _parameters_of_network: ClassVar[tuple[str, ...]] = (
         "n_components",
@@ -164,6 +162,10 @@ class TaskDrivenEstimator(SparseCodeEstimator):
 
     def _best_share_of_steps(self, data: TrainingData) -> float:
         """After which share of the steps of a fit it does best on samples that it has not seen."""
+        raise NotImplementedError
+
+    def _least_iter(self) -> int:
+        """Least number of steps of a fit whose `max_iter` is None."""
         raise NotImplementedError
 
     def _for_trials(self, **parameters: Any) -> Self:
@@ -278,7 +280,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         if self.max_iter is not None:
             return self.max_iter
         n_iter = min(
-            max(self._passes * n_batches, self._least_iter), _MOST_ITER, _MOST_WORK // work
+            max(self._passes * n_batches, self._least_iter()), _MOST_ITER, _MOST_WORK // work
         )
         return round(self._share_of_steps * max(n_iter, 1))
 

@@ -193,7 +193,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     _target_scale: NDArray[np.float64]
     _target_is_vector: bool
 
-    _passes, _least_iter = 40, 500
+    _passes = 40
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -291,6 +291,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
 
     def _loss(self) -> Loss:
         return squared_error
+
+    def _least_iter(self) -> int:
+        return 500
 
     def _best_share_of_steps(self, data: TrainingData) -> float:
         if not _LEAST_TRIAL <= len(data.targets.rows(LABELLED)) <= _MOST_TRIAL:

@@ -100,12 +100,13 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         is None), but not below a tenth.
     max_iter : int, default=None
         Number of iterations (mini-batches), not of passes over the data. None: 20 passes, but at
-        least 200 and at most 10,000 iterations, and no more than some minutes of one core allow
-        (2e12 multiply-adds). Or none: of five samples per class or more, a fifth to a third is
-        first held out, of less than 600 twice. If a trial fit to the others ends with an accuracy
-        on these that is below that of its start by more than chance, the start is the model, and
-        `n_iter_` is 0. There is no trial with a number, with `early_stopping`, where `warm_start`
-        goes on, in `partial_fit`, and over a network that is trained first.
+        least 200 iterations (more than 400 features: half as many, up to 500) and at most 10,000,
+        and no more than some minutes of one core allow (2e12 multiply-adds). Or none: of five
+        samples per class or more, a fifth to a third is first held out, of less than 600 twice. If
+        a trial fit to the others ends with an accuracy on these that is below that of its start by
+        more than chance, the start is the model, and `n_iter_` is 0. There is no trial with a
+        number, with `early_stopping`, where `warm_start` goes on, in `partial_fit`, and over a
+        network that is trained first.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"class-odl", "odl", "samples"}, default="class-odl"
@@ -250,7 +251,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         "class_weight": [None, dict, StrOptions({"balanced"})],
     }
 
-    _passes, _least_iter = 20, 200
+    _passes = 20
 
     def __init__(
         self,
@@ -423,6 +424,10 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
     def _draws_while_training(self) -> bool:
         return self.features == "convnet" or super()._draws_while_training()  # it has dropout
+
+    def _least_iter(self) -> int:
+        # In hundreds of columns training makes predictions worse before it makes them better.
+        return int(np.clip(self.module_.code.dictionary.shape[1] // 2, 200, 500))
 
     def _best_share_of_steps(self, data: TrainingData) -> float:
         """All, or none where the classes overlap so much that atoms would learn the noise."""

@@ -153,11 +153,21 @@ def test_settings_have_no_units(scale):
 
 
 @pytest.mark.parametrize(
-    ("n_batches", "work", "n_iter"),
-    [(1, 1, 200), (20, 1, 20 * 20), (1000, 1, 10_000), (1000, 10**10, 200), (1, 10**13, 1)],
+    ("n_batches", "work", "n_features", "n_iter"),
+    [
+        (1, 1, 2, 200),
+        (1, 1, 700, 350),
+        (1, 1, 2000, 500),
+        (20, 1, 2, 20 * 20),
+        (1000, 1, 2, 10_000),
+        (1000, 10**10, 2, 200),
+        (1, 10**13, 2, 1),
+    ],
 )
-def test_steps_are_as_many_as_samples_and_time_allow(n_batches, work, n_iter):
-    assert TaskDrivenDictionaryClassifier()._count_iterations(n_batches, work) == n_iter
+def test_steps_are_as_many_as_samples_and_time_allow(n_batches, work, n_features, n_iter):
+    X = np.eye(2, n_features)
+    model = TaskDrivenDictionaryClassifier(max_iter=1).fit(X, [0, 1]).set_params(max_iter=None)
+    assert model._count_iterations(n_batches, work) == n_iter
 
 
 def test_noise_is_not_learned_by_the_regressor():
