@@ -200,6 +200,7 @@ class TorchClassifier(ClassifierMixin, SupervisedEstimator):
         return np.unique(labels[~self._find_unlabelled(labels)])
 
     def _validation_score(self, data: TrainingData) -> float:
-        """Share of the samples held out that the network in training gets right."""
-        predicted = self._outputs_held_out(data).argmax(axis=1)
-        return float((predicted == data.targets.values[data.held_out]).mean())
+        """Share, by weight, of the samples held out that the network in training gets right."""
+        is_right = self._outputs_held_out(data).argmax(axis=1) == data.targets.values[data.held_out]
+        weight = data.targets.sample_weight[data.held_out]
+        return float(np.average(is_right, weights=weight if weight.any() else None))

@@ -63,7 +63,8 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
         About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
-        from the first codes, and follows them in training; it ends as `lambda1_`.
+        from the first codes, and follows them in training; it ends as `lambda1_`. Codes of samples
+        that are not learned from have more.
     nu1 : "auto" or float, default="auto"
         Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": three
         times that which generalised cross-validation finds for ridge regression on the first codes;
@@ -356,7 +357,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         outputs = self._outputs_held_out(data).astype(np.float64)
         if not np.isfinite(outputs).all():
             return -np.inf
-        return float(r2_score(data.targets.values[data.held_out], outputs))
+        rows = data.held_out
+        weight = data.targets.sample_weight[rows]
+        return float(r2_score(data.targets.values[rows], outputs, sample_weight=weight))
 
     @property
     def _advice(self) -> str:

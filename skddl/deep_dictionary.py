@@ -86,9 +86,9 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss.
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the samples, stop when the accuracy on them
-        has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
-        state.
+        Whether to hold out `validation_fraction` of the samples, stop when the weighted accuracy on
+        them has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the
+        best state.
     validation_fraction : float, default=0.1
         Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10

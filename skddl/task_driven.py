@@ -81,7 +81,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
         About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
-        from the first codes, and follows them in training; it ends as `lambda1_`.
+        from the first codes, and follows them in training; it ends as `lambda1_`. Codes of samples
+        that are not learned from have more.
     nu1 : "auto" or float, default="auto"
         Weight of half the squared norm of W; of "adamw" decoupled from the loss. "auto": a tenth of
         the mean squared norm of the first codes over the number of samples; the value used is
@@ -103,7 +104,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         least 200 iterations (more than 400 features: half as many, up to 500) and at most 10,000,
         and no more than some minutes of one core allow (2e12 multiply-adds). Or none: of five
         samples per class or more, a fifth to a third is first held out, of less than 600 twice. If
-        a trial fit to the others ends with an accuracy on these that is below that of its start by
+        a trial fit to the others ends with a weighted accuracy on these below that of its start by
         more than chance, the start is the model, and `n_iter_` is 0. There is no trial with a
         number, with `early_stopping`, where `warm_start` goes on, in `partial_fit`, and over a
         network that is trained first.
@@ -136,9 +137,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss.
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the samples, stop when the accuracy on them
-        has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the best
-        state.
+        Whether to hold out `validation_fraction` of the samples, stop when the weighted accuracy on
+        them has not improved by `tol` for `n_iter_no_change` passes over the data, and keep the
+        best state.
     validation_fraction : float, default=0.1
         Share of the samples that is held out, in (0, 1). Only with `early_stopping`, as the next.
     n_iter_no_change : int, default=10
@@ -431,8 +432,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
 
     def _best_share_of_steps(self, data: TrainingData) -> float:
         """All, or none where the classes overlap so much that atoms would learn the noise."""
-        counts = np.unique(data.targets.values[data.targets.rows(LABELLED)], return_counts=True)[1]
-        n_samples = counts.sum()
+        labelled = data.targets.rows(LABELLED)
+        counts = np.unique(data.targets.values[labelled], return_counts=True)[1]
+        n_samples = len(labelled)
         if n_samples < _LEAST_PER_CLASS * len(counts) or min(counts) < 2:
             return 1.0
         if self._network_before(n_samples) is not None:  # a trial would have to train it, too
@@ -443,7 +445,11 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
             first, last = np.mean([self._trial(data, share, i) for i in range(n_trials)], axis=0)
         except ValueError:  # as by divergence: the fit itself will say so
             return 1.0
-        variance = (first * (1 - first) + last * (1 - last)) / (n_trials * share * n_samples)
+        weight = data.targets.sample_weight[labelled]
+        n_held_out = (
+            n_trials * share * weight.sum() ** 2 / np.square(weight).sum()
+        )  # as if of equal
+        variance = (first * (1 - first) + last * (1 - last)) / n_held_out
         # The difference of both accuracies, of the same samples, varies less than that of
         # independent ones.
         return float(last >= first - 0.5 * variance**0.5)

@@ -80,6 +80,14 @@ def test_steps_are_taken_where_the_user_gives_their_number():
     assert TaskDrivenDictionaryClassifier(max_iter=20).fit(X, y).n_iter_ == 20
 
 
+def test_what_is_held_out_counts_by_its_weight():
+    X, y = overlapping(90)
+    model = TaskDrivenDictionaryClassifier(
+        4, early_stopping=True, class_weight={0: 1, 1: 0}, max_iter=5, random_state=0
+    ).fit(X, y % 2)
+    assert [entry["validation_score"] for entry in model.history_] == [1.0] * len(model.history_)
+
+
 @pytest.mark.parametrize(("n_samples", "n_alone"), [(20, 0), (90, 1)])
 def test_classes_of_a_few_samples_are_learned_without_a_trial(n_samples, n_alone):
     X, y = overlapping(n_samples)  # of 90 without one alone a trial says that nothing is to gain
