@@ -446,13 +446,12 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         except ValueError:  # as by divergence: the fit itself will say so
             return 1.0
         weight = data.targets.sample_weight[labelled]
-        n_held_out = (
-            n_trials * share * weight.sum() ** 2 / np.square(weight).sum()
-        )  # as if of equal
-        variance = (first * (1 - first) + last * (1 - last)) / n_held_out
+        n_effective = weight.sum() ** 2 / np.square(weight).sum()  # samples of equal weight
+        variance = first * (1 - first) + last * (1 - last)
+        error = (variance / (n_effective * share * n_trials)) ** 0.5
         # The difference of both accuracies, of the same samples, varies less than that of
         # independent ones.
-        return float(last >= first - 0.5 * variance**0.5)
+        return float(last >= first - error / 2)
 
     def _trial(self, data: TrainingData, share: float, seed: int) -> tuple[float, float]:
         """Accuracies on a share of the samples before and after a fit to the others."""
