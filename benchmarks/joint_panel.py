@@ -94,9 +94,20 @@ def noisy_breast_cancer(n_noise=500):
     return np.hstack([X, np.random.default_rng(0).standard_normal((len(X), n_noise))]), y
 
 
+def overlapping(n_columns=300):
+    """Five classes in far more noise."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 8000)
+    centres = 0.12 * rng.standard_normal((5, n_columns))
+    return centres[y] + rng.standard_normal((len(y), n_columns)), y
+
+
 GENERATED = {
     "made, 20 columns": partial(
         make_classification, 600, n_informative=5, n_classes=3, random_state=0
+    ),
+    "made, 40 columns, 200 samples": partial(
+        make_classification, 300, n_features=40, n_informative=8, n_redundant=0, random_state=0
     ),
     "moons": partial(make_moons, 400, noise=0.25, random_state=0),
     "circles": partial(make_circles, 400, noise=0.15, factor=0.5, random_state=0),
@@ -117,6 +128,7 @@ PANEL = {
         split(noisy_breast_cancer, 2 / 3, scaled="columns"),
         5,
     ),
+    "overlapping, 300 columns": (split(overlapping, 4000, scaled="columns"), 3),
     "wine": (split(partial(load_wine, return_X_y=True), 2 / 3, scaled="columns"), 5),
     "tones": (split(partial(tones, 1300, 0), 300), 5),
     **{name: (split(load, 2 / 3, scaled="columns"), 5) for name, load in GENERATED.items()},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ._arrays import decode
 from ._base import Samples, seeded_torch
 from ._interrupts import interrupts
+from ._plan import Plan
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._sparsity import follow_, require_sparsity
 from ._start import sample_scale
@@ -64,7 +65,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     module_: TaskDrivenNetwork
     nu1_: float
     _code_size: float
-    _share_of_steps: float = 1.0  # other than 1 only within a fit
+    _plan: Plan = Plan()  # another only within a fit
     _passes: ClassVar[int]  # of a fit whose `max_iter` is None
 
     _parameters_of_network: ClassVar[tuple[str, ...]] = (
@@ -160,8 +161,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self.fit_intercept = fit_intercept
         self.sparse_output = sparse_output
 
-    def _best_share_of_steps(self, data: TrainingData) -> float:
-        """After which share of the steps of a fit it does best on samples that it has not seen."""
+    def _make_plan(self, data: TrainingData) -> Plan:
+        """With what a fit does best on samples that it has not seen."""
         raise NotImplementedError
 
     def _least_iter(self) -> int:
@@ -176,11 +177,11 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
     ) -> None:
         is_open = self.max_iter is None and not self.early_stopping and not goes_on
-        self._share_of_steps = self._best_share_of_steps(data) if is_open else 1.0
+        self._plan = self._make_plan(data) if is_open else Plan()
         try:
             super()._fit_to(data, rng, goes_on, inside=inside)
         finally:
-            del self._share_of_steps  # it is of this fit alone
+            del self._plan  # it is of this fit alone
 
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState
@@ -206,7 +207,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
                 n_features_out,
                 samples,
                 data.targets,
-                n_components=self.n_components,
+                n_components=self._plan.n_components or self.n_components,
                 lambda1=self.lambda1,
                 lambda2=self.lambda2,
                 n_nonzero_coefs=self.n_nonzero_coefs,
@@ -282,11 +283,11 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_iter = min(
             max(self._passes * n_batches, self._least_iter()), _MOST_ITER, _MOST_WORK // work
         )
-        return round(self._share_of_steps * max(n_iter, 1))
+        return round(self._plan.share_of_steps * max(n_iter, 1))
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
         if n_iter is not None:  # as in the trials, which took all the steps
-            n_iter = round(n_iter / self._share_of_steps) if n_iter else 1
+            n_iter = round(n_iter / self._plan.share_of_steps) if n_iter else 1
         if n_iter is None or self.t0 is not None or self.optimizer == "sgd":
             return super()._rate_factor(start, n_iter)
         return over_training(SCHEDULES["linear"], start, n_iter)

@@ -16,6 +16,7 @@ from ._arrays import as_array, as_numbers, check_numbers
 from ._base import unchanged_on_error
 from ._interrupts import interrupts
 from ._onnx import Outputs, TargetOutputs
+from ._plan import Plan
 from ._task_driven import TaskDrivenEstimator
 from ._training_data import LABELLED, LEFT_OUT, Targets, TrainingData, target_statistics
 from .nn._losses import Loss, squared_error
@@ -296,9 +297,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     def _least_iter(self) -> int:
         return 500
 
-    def _best_share_of_steps(self, data: TrainingData) -> float:
+    def _make_plan(self, data: TrainingData) -> Plan:
         if not _LEAST_TRIAL <= len(data.targets.rows(LABELLED)) <= _MOST_TRIAL:
-            return 1.0
+            return Plan()
         trial = self._for_trials(
             early_stopping=True, validation_fraction=_HELD_OUT, n_iter_no_change=sys.maxsize
         )
@@ -310,18 +311,18 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
                     trial._fit_to(data, np.random.RandomState(seed), goes_on=False, inside=True)
                     curves.append([entry["validation_score"] for entry in trial.history_])
         except ValueError:  # as by divergence: so will the fit, and say so
-            return 1.0
+            return Plan()
         if len({len(curve) for curve in curves}) > 1 or len(curves[0]) == 1:
-            return 1.0  # likewise
+            return Plan()  # likewise
         gains = np.array(curves)[:, 1:] - np.array(curves)[:, :1]
         # Peaks are chance: means over some passes count, and those only that are above their error.
         width = -(-gains.shape[1] // _PARTS)
         smooth = [np.convolve(gain, np.full(width, 1 / width), mode="valid") for gain in gains]
         sure = np.mean(smooth, axis=0) - np.std(smooth, axis=0, ddof=1) / _N_TRIALS**0.5
         if sure.max() <= 0:
-            return 0.0
+            return Plan(share_of_steps=0.0)
         best = trial.history_[int(sure.argmax()) + width]
-        return best["iteration"] / trial.n_iter_
+        return Plan(share_of_steps=best["iteration"] / trial.n_iter_)
 
     def _encode_targets(
         self, y: NDArray[Any], sample_weight: NDArray[Any], *, reset: bool, of_fit: bool

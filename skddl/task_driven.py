@@ -15,8 +15,10 @@ from scipy.special import log_expit
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
+from ._class_dictionary import atoms_per_class
 from ._classifier import TorchClassifier
 from ._network_classifier import NetworkClassifier
+from ._plan import Plan, best_plan, trials_of_classes
 from ._presets import PRESETS
 from ._pretraining import empty_features, pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
@@ -31,9 +33,8 @@ __all__ = ["TaskDrivenDictionaryClassifier", "TaskDrivenDictionaryRegressor"]
 
 # Samples per class, on average, from which on some are held out to see whether learning pays.
 _LEAST_PER_CLASS = 5
-# How many, and the share of all that they are at least and at most. Where that is less, there are
-# two trials.
-_HELD_OUT, _LEAST_SHARE, _LARGEST_SHARE = 200, 1 / 5, 1 / 3
+# By how much fewer atoms are tried, too.
+_FEWER = 8
 
 
 class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
@@ -51,8 +52,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     ----------
     n_components : int, default=None
         Number of atoms. None: two per class (one, of less than ten samples) and one more for every
-        five samples of a class beyond twenty, but at most 40 of each. In `partial_fit` these are
-        the samples of the first call.
+        five samples of a class beyond twenty, but at most 40 of each; or an eighth of these, where
+        trials with them do better, see `max_iter`. In `partial_fit` these are the samples of the
+        first call.
     features : str, callable or network classifier, default="identity"
         What is coded.
 
@@ -77,7 +79,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     lambda1 : "auto" or float, default="auto"
         Weight of the l1 norm of the codes, > 0. "auto": 0.05 times the mean norm of the initial
         features.
-    lambda2 : float, default=0.05
+    lambda2 : float, default=0.2
         Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
         About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
@@ -103,11 +105,12 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         Number of iterations (mini-batches), not of passes over the data. None: 20 passes, but at
         least 200 iterations (more than 400 features: half as many, up to 500) and at most 10,000,
         and no more than some minutes of one core allow (2e12 multiply-adds). Or none: of five
-        samples per class or more, a fifth to a third is first held out, of less than 600 twice. If
-        a trial fit to the others ends with a weighted accuracy on these below that of its start by
-        more than chance, the start is the model, and `n_iter_` is 0. There is no trial with a
-        number, with `early_stopping`, where `warm_start` goes on, in `partial_fit`, and over a
-        network that is trained first.
+        samples per class or more, a fifth to a third is first held out, of less than 600 twice, to
+        try all steps and no step on the others. With `n_components` None so is an eighth of the
+        atoms, where that is an atom per class or more. What has the highest weighted accuracy on
+        the samples held out, by more than chance, is then done with all samples; if that is no
+        step, `n_iter_` is 0. There is no trial with a number, with `early_stopping`, where
+        `warm_start` goes on, in `partial_fit`, and over a network that is trained first.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"class-odl", "odl", "samples"}, default="class-odl"
@@ -262,7 +265,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         n_features_out: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
-        lambda2: float = 0.05,
+        lambda2: float = 0.2,
         n_nonzero_coefs: int | None = None,
         nu1: float | str = "auto",
         nu2: float = 0.0,
@@ -430,34 +433,43 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         # In hundreds of columns training makes predictions worse before it makes them better.
         return int(np.clip(self.module_.code.dictionary.shape[1] // 2, 200, 500))
 
-    def _best_share_of_steps(self, data: TrainingData) -> float:
-        """All, or none where the classes overlap so much that atoms would learn the noise."""
+    def _make_plan(self, data: TrainingData) -> Plan:
+        """Of all steps or none, and of many atoms or few: fewer learn less of the noise."""
         labelled = data.targets.rows(LABELLED)
         counts = np.unique(data.targets.values[labelled], return_counts=True)[1]
         n_samples = len(labelled)
         if n_samples < _LEAST_PER_CLASS * len(counts) or min(counts) < 2:
-            return 1.0
+            return Plan()
         if self._network_before(n_samples) is not None:  # a trial would have to train it, too
-            return 1.0
-        share = float(np.clip(_HELD_OUT / n_samples, _LEAST_SHARE, _LARGEST_SHARE))
-        n_trials = 1 if n_samples >= _HELD_OUT / _LARGEST_SHARE else 2
+            return Plan()
+        share, n_trials = trials_of_classes(n_samples)
+        accuracies = {}
         try:
-            first, last = np.mean([self._trial(data, share, i) for i in range(n_trials)], axis=0)
+            for n_components in (None, *self._fewer_atoms(data.targets.values[labelled])):
+                trials = [self._trial(data, share, i, n_components) for i in range(n_trials)]
+                first, last = np.mean(trials, axis=0)
+                accuracies[Plan(1.0, n_components)] = last
+                accuracies[Plan(0.0, n_components)] = first
         except ValueError:  # as by divergence: the fit itself will say so
-            return 1.0
+            return Plan()
         weight = data.targets.sample_weight[labelled]
         n_effective = weight.sum() ** 2 / np.square(weight).sum()  # samples of equal weight
-        variance = first * (1 - first) + last * (1 - last)
-        error = (variance / (n_effective * share * n_trials)) ** 0.5
-        # The difference of both accuracies, of the same samples, varies less than that of
-        # independent ones.
-        return float(last >= first - error / 2)
+        return best_plan(accuracies, n_effective * share * n_trials)
 
-    def _trial(self, data: TrainingData, share: float, seed: int) -> tuple[float, float]:
+    def _fewer_atoms(self, values: NDArray[Any]) -> list[int]:
+        """A number of atoms below the usual, if it is open and still enough for the classes."""
+        n_fewer = int(atoms_per_class(values).sum()) // _FEWER
+        least = max(len(np.unique(values)), self.n_nonzero_coefs or 1)
+        return [n_fewer] if self.n_components is None and n_fewer >= least else []
+
+    def _trial(
+        self, data: TrainingData, share: float, seed: int, n_components: int | None
+    ) -> tuple[float, float]:
         """Accuracies on a share of the samples before and after a fit to the others."""
         rng = np.random.RandomState(seed)
         data = data.hold_out(share, rng, stratify=True)
         trial = self._for_trials()
+        trial._plan = Plan(n_components=n_components)
 
         def score() -> float:
             trial.module_.to(device=data.samples.device, dtype=data.samples.dtype)

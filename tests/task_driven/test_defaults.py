@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor
+from skddl._plan import Plan, best_plan
 
 # A step that does not move the start.
 STILL = {"max_iter": 1, "learning_rate": 1e-12, "random_state": 0}
@@ -66,13 +67,35 @@ def overlapping(n_samples):
     return 0.25 * rng.normal(size=(5, 100))[y] + rng.normal(size=(n_samples, 100)), y
 
 
-@pytest.mark.parametrize("train_size", [90, 400])
+@pytest.mark.parametrize("train_size", [90, 200])
 def test_noise_is_not_learned_by_the_classifier(train_size):
     X, y = overlapping(train_size + 1000)
-    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, train_size)
+    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, train_size, n_components=30)
     assert end == start
-    model = TaskDrivenDictionaryClassifier(random_state=0).fit(X[:train_size], y[:train_size])
+    model = TaskDrivenDictionaryClassifier(30, random_state=0).fit(X[:train_size], y[:train_size])
     assert model.n_iter_ == 0
+
+
+def test_classes_that_overlap_get_fewer_atoms():
+    X, y = overlapping(1400)
+    start, end = start_and_end(TaskDrivenDictionaryClassifier, X, y, 400)
+    assert end > start + 0.03
+    model = TaskDrivenDictionaryClassifier(random_state=0).fit(X[:400], y[:400])
+    assert len(model.components_) == 8  # of 67 or 68
+
+
+def test_fewer_atoms_are_no_fewer_than_non_zeros():
+    X, y = overlapping(400)
+    model = TaskDrivenDictionaryClassifier(n_nonzero_coefs=10, random_state=0).fit(X, y)
+    assert len(model.components_) > 60
+
+
+def test_the_best_plan_is_better_by_more_than_chance():
+    usual, still = Plan(), Plan(share_of_steps=0.0)
+    for n_held_out, best in ((10, usual), (1000, still)):
+        assert best_plan({usual: 0.8, still: 0.83}, n_held_out) == best
+    assert best_plan({usual: 0.8, still: 0.8}, 1e9) == usual
+    assert best_plan({usual: 0.8, Plan(1.0, 5): 0.9, still: 0.85}, 1000) == Plan(1.0, 5)
 
 
 def test_steps_are_taken_where_the_user_gives_their_number():
@@ -111,7 +134,7 @@ def test_a_trial_that_diverges_leaves_the_error_to_the_fit(estimator):
 def test_a_part_of_the_steps_is_taken_at_the_rates_of_the_whole(optimizer):
     whole = TaskDrivenDictionaryRegressor(optimizer=optimizer)._rate_factor(0, 500)
     model = TaskDrivenDictionaryRegressor(optimizer=optimizer)
-    model._share_of_steps = 0.2
+    model._plan = Plan(share_of_steps=0.2)
     part = model._rate_factor(0, 100)
     assert [part(step) for step in range(100)] == [whole(step) for step in range(100)]
 
