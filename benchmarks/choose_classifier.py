@@ -35,7 +35,7 @@ N_CLASSES = {"digits": 10, "breast cancer": 2}
 # are factors on what "auto" gives; `per_class` is n_components over the number of classes.
 SWEEPS: dict[str, list[dict[str, Any]]] = {
     "lambda1": [{"lambda1": factor} for factor in (0.5, 1, 2, 4, 8)],
-    "lambda2": [{"lambda2": lambda2} for lambda2 in (0, 0.05, 0.2, 0.5, 1)],
+    "lambda2": [{"lambda2": lambda2} for lambda2 in (0, 0.02, 0.1, 0.5, 1)],
     "positive": [{"positive": True}, {"positive": False}],
     "atoms per class": [{"per_class": n} for n in (5, 10, 20, 40, 80)],
     "features": [
@@ -56,7 +56,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
 # These are the defaults, but that the number of steps is given: each of them is the same row.
 DEFAULTS = {
     "lambda1": 1,
-    "lambda2": 0.2,
+    "lambda2": 0.1,
     "positive": True,
     "features": "identity",
     "nu1": 1,

@@ -132,7 +132,7 @@ class SupervisedEstimator(TorchEstimator):
         y : array-like of shape (n_samples,); of a regressor, or (n_samples, n_outputs)
             Classes (numbers or strings), or targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples in the loss, >= 0.
+            Weights of the samples in the loss, >= 0. They are scaled to a mean of 1.
 
         Returns
         -------

@@ -84,9 +84,14 @@ def encode_labels(
     occurring = np.unique(y[labelled])
     classes = occurring if classes is None else classes
     if len(unknown := np.setdiff1d(occurring, classes)):
+        advice = (
+            "with warm_start they are those of the first fit"
+            if of_fit
+            else "the first call of partial_fit is to name all that will ever occur"
+        )
         raise ValueError(
-            f"y has classes {unknown.tolist()}, which are not in classes={classes.tolist()}: the "
-            "first call of partial_fit is to name all that will ever occur."
+            f"y has classes {unknown.tolist()}, which are not in classes={classes.tolist()}: "
+            f"{advice}."
         )
     if len(classes) < 2:
         raise ValueError(

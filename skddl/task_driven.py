@@ -79,7 +79,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     lambda1 : "auto" or float, default="auto"
         Weight of the l1 norm of the codes, > 0. "auto": 0.05 times the mean norm of the initial
         features.
-    lambda2 : float, default=0.2
+    lambda2 : float, default=0.1
         Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None
         About how many non-zeros a code is to have on average, in place of `lambda1`, which is found
@@ -265,7 +265,7 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         n_features_out: int | None = None,
         image_shape: tuple[int, int, int] | None = None,
         lambda1: float | str = "auto",
-        lambda2: float = 0.2,
+        lambda2: float = 0.1,
         n_nonzero_coefs: int | None = None,
         nu1: float | str = "auto",
         nu2: float = 0.0,

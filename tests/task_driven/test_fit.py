@@ -375,7 +375,7 @@ def test_warm_start_goes_on():
     np.testing.assert_array_equal(weight, first["classifier.weight"])  # what was read stays
     assert 0 < np.abs(model.coef_ - weight).max() < 1
     assert model.history_[-1]["learning_rate"] == pytest.approx(0.05 * 1.2 / 24)
-    with pytest.raises(ValueError, match="y has classes"):
+    with pytest.raises(ValueError, match="with warm_start they are those of the first fit"):
         model.fit(X, y + 1)
     assert model.n_iter_ == 24
 
