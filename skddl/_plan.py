@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _HELD_OUT, _LEAST_SHARE, _LARGEST_SHARE = 200, 1 / 5, 1 / 3
 # In units of the standard error of the difference of two independent accuracies: what may be
 # chance. Those of the same samples vary less.
-_CHANCE = 1 / 4
+_CHANCE = 1 / 2
 
 
 @dataclass(frozen=True)

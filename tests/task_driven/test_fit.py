@@ -144,7 +144,7 @@ def test_a_class_between_two_others_is_learned():
     """Codes of either sign are odd functions of the sample, and cannot tell it."""
     positions = np.random.default_rng(0).uniform(-1, 1, size=(300, 2))
     labels = (np.abs(positions[:, 0]) < 0.5).astype(int)
-    model = TaskDrivenDictionaryClassifier(random_state=0, max_iter=100)
+    model = TaskDrivenDictionaryClassifier(lambda2=0.05, random_state=0, max_iter=100)
     assert model.fit(positions, labels).score(positions, labels) > 0.95
     with pytest.warns(ConvergenceWarning, match="learned next to nothing"):
         model.set_params(positive=False).fit(positions, labels)
