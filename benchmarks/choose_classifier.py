@@ -35,7 +35,7 @@ N_CLASSES = {"digits": 10, "breast cancer": 2}
 # are factors on what "auto" gives; `per_class` is n_components over the number of classes.
 SWEEPS: dict[str, list[dict[str, Any]]] = {
     "lambda1": [{"lambda1": factor} for factor in (0.5, 1, 2, 4, 8)],
-    "lambda2": [{"lambda2": lambda2} for lambda2 in (0, 0.02, 0.1, 0.5, 1)],
+    "lambda2": [{"lambda2": lambda2} for lambda2 in (0, 0.05, 0.1, 0.5, 1)],
     "positive": [{"positive": True}, {"positive": False}],
     "atoms per class": [{"per_class": n} for n in (5, 10, 20, 40, 80)],
     "features": [
@@ -53,10 +53,11 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "n_steps of DeTraMeClassifier, 0: ConvNetClassifier": [{"n_steps": n} for n in (0, 1, 2, 3, 5)],
 }
 
-# These are the defaults, but that the number of steps is given: each of them is the same row.
+# These are the defaults, but for a number of steps and the lambda2 of before: each of them is the
+# same row.
 DEFAULTS = {
     "lambda1": 1,
-    "lambda2": 0.1,
+    "lambda2": 0.05,
     "positive": True,
     "features": "identity",
     "nu1": 1,
@@ -76,7 +77,8 @@ def make_model(data, parameters, seed):
         if not n_steps:  # its twin
             return ConvNetClassifier(**network)
         return DeTraMeClassifier(n_steps=n_steps, **network)
-    parameters.setdefault("max_iter", DEFAULTS["max_iter"])
+    for name in ("max_iter", "lambda2"):
+        parameters.setdefault(name, DEFAULTS[name])
     if (per_class := parameters.pop("per_class", None)) is not None:
         parameters["n_components"] = per_class * N_CLASSES[data]
     return TaskDrivenDictionaryClassifier(random_state=seed, **parameters)
