@@ -34,7 +34,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "samples themselves as features": {"features": "identity"},
     "codes of either sign": {"positive": False},
     "lambda2 = 0": {"lambda2": 0.0},
-    "lambda2 = 0.1": {"lambda2": 0.1},
     "learning_rate = 0.02": {"learning_rate": 0.02},
     "learning_rate = 0.1": {"learning_rate": 0.1},
 }
