@@ -361,8 +361,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         >>> from skddl import TaskDrivenDictionaryClassifier
         >>> TaskDrivenDictionaryClassifier.from_preset("recommended", image_shape=(1, 28, 28))
         TaskDrivenDictionaryClassifier(features='convnet', image_shape=(1, 28, 28),
-                                       lambda2=0.1, learning_rate=0.0001, max_iter=1,
-                                       nu1=0.01, positive=False)
+                                       learning_rate=0.0001, max_iter=1, nu1=0.01,
+                                       positive=False)
         """
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}.")
