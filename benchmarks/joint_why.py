@@ -41,7 +41,7 @@ AROUND: dict[str, dict[str, Any]] = {
     "rate falling as t0 / t, t0 = 400": {"t0": 400},
     "a rate of 0.02": {"learning_rate": 0.02},
     "a rate of 0.2": {"learning_rate": 0.2},
-    "2,000 steps, 20 passes: the defaults of now": {"max_iter": 2000},
+    "2,000 steps, 20 passes, as by default": {"max_iter": 2000},
     "1,000 steps": {"max_iter": 1000},
     "16,000 steps": {"max_iter": 16_000},
     "start of all classes together": {"init": "odl"},

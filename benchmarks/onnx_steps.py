@@ -22,7 +22,7 @@ from skddl import SampleNormalizer, TaskDrivenDictionaryClassifier
 HERE = Path(__file__).parent
 N_STEPS = (50, 100, 200, 500, 1000, 2000)
 SETTINGS: dict[str, dict[str, Any]] = {
-    "defaults": {},
+    "lambda2=0.05": {"lambda2": 0.05},
     "lambda2=0.1": {"lambda2": 0.1},
     'features="lenet"': {"features": "lenet", "image_shape": (1, 8, 8)},
 }
