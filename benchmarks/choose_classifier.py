@@ -53,11 +53,10 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "n_steps of DeTraMeClassifier, 0: ConvNetClassifier": [{"n_steps": n} for n in (0, 1, 2, 3, 5)],
 }
 
-# These are the defaults, but for a number of steps and the lambda2 of before: each of them is the
-# same row.
+# These are the defaults, but for a number of steps: each of them is the same row.
 DEFAULTS = {
     "lambda1": 1,
-    "lambda2": 0.05,
+    "lambda2": 0.1,
     "positive": True,
     "features": "identity",
     "nu1": 1,
