@@ -9,14 +9,24 @@ namespace skddl {
 
 constexpr std::size_t line_bytes = 64;
 
-#if defined(__GNUC__)  // and clang: mapped to the vectors of the processor, whatever their length
-template <class T, std::size_t bytes = line_bytes>
-struct LanesOf {
+// The longest vector of the processor. Compilers keep longer ones in memory.
+#if defined(__AVX512F__)
+constexpr std::size_t register_bytes = 64;
+#elif defined(__AVX__)
+constexpr std::size_t register_bytes = 32;
+#else
+constexpr std::size_t register_bytes = 16;
+#endif
+
+// Numbers in one register.
+#if defined(__GNUC__)  // and clang
+template <class T, std::size_t bytes>
+struct RegisterOf {
     typedef T type __attribute__((vector_size(bytes)));
 };
 #else
-template <class T, std::size_t bytes = line_bytes>
-struct LanesOf {
+template <class T, std::size_t bytes>
+struct RegisterOf {
     struct type {
         T values[bytes / sizeof(T)];
         T operator[](std::size_t i) const { return values[i]; }
@@ -40,52 +50,97 @@ struct LanesOf {
 };
 #endif
 
+template <class T, std::size_t bytes>
+struct Halves;
+
+// So many bytes of numbers, in one register or in several.
+template <class T, std::size_t bytes>
+using LanesOf = typename std::conditional_t<(bytes <= register_bytes), RegisterOf<T, bytes>,
+                                            Halves<T, bytes>>::type;
+
+template <class T, std::size_t bytes>
+struct Halves {
+    using type = Halves;
+    LanesOf<T, bytes / 2> low, high;
+
+    T operator[](std::size_t i) const {
+        constexpr std::size_t half = bytes / 2 / sizeof(T);
+        return i < half ? low[i] : high[i - half];
+    }
+    Halves& operator+=(const Halves& other) {
+        low += other.low, high += other.high;
+        return *this;
+    }
+    Halves& operator-=(const Halves& other) {
+        low -= other.low, high -= other.high;
+        return *this;
+    }
+    friend Halves operator*(T factor, const Halves& value) {
+        return {factor * value.low, factor * value.high};
+    }
+    friend Halves operator*(const Halves& a, const Halves& b) {
+        return {a.low * b.low, a.high * b.high};
+    }
+};
+
 template <class T>
-using Lanes = typename LanesOf<T>::type;
+using Lanes = LanesOf<T, line_bytes>;
 
 // How many numbers a line holds.
 template <class T>
 constexpr std::size_t width_of = line_bytes / sizeof(T);
 
+// Numbers of another type as so many bytes of T.
+template <class T, std::size_t bytes = line_bytes, class From>
+inline LanesOf<T, bytes> load_as(const From* from) {
+    if constexpr (bytes > register_bytes) {
+        constexpr std::size_t half = bytes / 2 / sizeof(T);
+        return {load_as<T, bytes / 2>(from), load_as<T, bytes / 2>(from + half)};
+    } else {
+        LanesOf<T, bytes> value;
+        if constexpr (std::is_same_v<T, From>) {
+            std::memcpy(&value, from, bytes);
+        } else {
+#if defined(__GNUC__)
+            typename RegisterOf<From, bytes / sizeof(T) * sizeof(From)>::type numbers;
+            std::memcpy(&numbers, from, sizeof(numbers));
+            value = __builtin_convertvector(numbers, LanesOf<T, bytes>);
+#else
+            for (std::size_t i = 0; i < bytes / sizeof(T); ++i) value.values[i] = T(from[i]);
+#endif
+        }
+        return value;
+    }
+}
+
 template <class T>
 inline Lanes<T> load(const T* from) {
-    Lanes<T> value;
-    std::memcpy(&value, from, line_bytes);
-    return value;
+    return load_as<T>(from);
 }
 
-template <class T>
-inline void store(const Lanes<T>& value, T* to) {
-    std::memcpy(to, &value, line_bytes);
-}
-
-// Numbers of another type as a line of T.
-template <class T, class From>
-inline Lanes<T> load_as(const From* from) {
-    if constexpr (std::is_same_v<T, From>) {
-        return load(from);
+template <class T, std::size_t bytes = line_bytes>
+inline void store(const LanesOf<T, bytes>& value, T* to) {
+    if constexpr (bytes > register_bytes) {
+        store<T, bytes / 2>(value.low, to);
+        store<T, bytes / 2>(value.high, to + bytes / 2 / sizeof(T));
     } else {
-#if defined(__GNUC__)
-        typename LanesOf<From, width_of<T> * sizeof(From)>::type value;
-        std::memcpy(&value, from, sizeof(value));
-        return __builtin_convertvector(value, Lanes<T>);
-#else
-        Lanes<T> value;
-        for (std::size_t i = 0; i < width_of<T>; ++i) value.values[i] = T(from[i]);
-        return value;
-#endif
+        std::memcpy(to, &value, bytes);
     }
 }
 
 // Sum of the numbers of a line, or of a part of it: halves are added until two numbers are left.
 template <class T, std::size_t bytes = line_bytes>
-inline T sum(const typename LanesOf<T, bytes>::type& value) {
+inline T sum(const LanesOf<T, bytes>& value) {
     if constexpr (bytes == 2 * sizeof(T)) {
         return value[0] + value[1];
     } else {
-        typename LanesOf<T, bytes / 2>::type low, high;
-        std::memcpy(&low, &value, bytes / 2);
-        std::memcpy(&high, reinterpret_cast<const char*>(&value) + bytes / 2, bytes / 2);
+        LanesOf<T, bytes / 2> low, high;
+        if constexpr (bytes > register_bytes) {
+            low = value.low, high = value.high;
+        } else {
+            std::memcpy(&low, &value, bytes / 2);
+            std::memcpy(&high, reinterpret_cast<const char*>(&value) + bytes / 2, bytes / 2);
+        }
         low += high;
         return sum<T, bytes / 2>(low);
     }
@@ -147,7 +202,7 @@ inline void transpose(const T* from, std::size_t from_stride, std::size_t n_rows
     std::size_t i = 0;
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
-    using Four = typename LanesOf<T, 4 * sizeof(T)>::type;
+    using Four = typename RegisterOf<T, 4 * sizeof(T)>::type;
     for (; i + 4 <= n_rows; i += 4) {
         std::size_t j = 0;
         for (; j + 4 <= n_columns; j += 4) {

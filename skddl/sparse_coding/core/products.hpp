@@ -56,11 +56,14 @@ template <class T, std::size_t n_rows>
 inline void multiply_tile(const T* const* rows, const T* panel, std::size_t begin, std::size_t end,
                           T* to, std::size_t stride) {
     Lanes<T> sums[n_rows];
+#pragma GCC unroll 8
     for (std::size_t r = 0; r < n_rows; ++r) sums[r] = Lanes<T>{};
     for (std::size_t f = begin; f < end; ++f) {
         const Lanes<T> line = load(panel + f * width_of<T>);
+#pragma GCC unroll 8
         for (std::size_t r = 0; r < n_rows; ++r) sums[r] += rows[r][f] * line;
     }
+#pragma GCC unroll 8
     for (std::size_t r = 0; r < n_rows; ++r) {
         if (begin) sums[r] += load(to + r * stride);
         store(sums[r], to + r * stride);
