@@ -37,7 +37,9 @@ class BatchSampler:
             )
             self._epoch = epoch
         # Equal parts: a rest of one sample would take a step of its own, and has no variance.
-        rows = np.array_split(self._order, self.n_batches)[position]
+        size, n_longer = divmod(self.n_samples, self.n_batches)
+        first = position * size + min(position, n_longer)
+        rows = self._order[first : first + size + (position < n_longer)]
         return np.sort(rows)  # sorted rows read a memmap from front to back
 
     def ends_epoch(self, step: int) -> bool:
