@@ -58,6 +58,11 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
     "recommended": {},
     "500 joint steps at 0.01": {"max_iter": 500, "learning_rate": 0.01},
     "500 joint steps at 0.1": {"max_iter": 500, "learning_rate": 0.1},
+    "25 non-zeros, 500 joint steps at 0.1": {
+        "n_nonzero_coefs": 25,
+        "max_iter": 500,
+        "learning_rate": 0.1,
+    },
     "500 joint steps by SGD, rho = 0.05": {
         "max_iter": 500,
         "optimizer": "sgd",
@@ -91,6 +96,12 @@ FEW_LABELS: dict[str, dict[str, Any]] = {
     "network without ReLUs": {"features": network(architecture=without_relus)},
     "network of paper 1 (full-CNN), trained likewise": {"features": lenet()},
     "images shifted while the network is trained": {"features": network(augment="shift")},
+    "likewise, and in 500 joint steps at 0.03": {
+        "features": network(augment="shift"),
+        "augment": "shift",
+        "max_iter": 500,
+        "learning_rate": 0.03,
+    },
 }
 MANY_LABELS: dict[str, dict[str, Any]] = {
     "recommended": {},
