@@ -122,7 +122,7 @@ PANEL = {
     ),
     "breast cancer": (
         split(partial(load_breast_cancer, return_X_y=True), 2 / 3, scaled="columns"),
-        5,
+        25,
     ),
     "breast cancer, 500 columns of noise": (
         split(noisy_breast_cancer, 2 / 3, scaled="columns"),
