@@ -173,6 +173,7 @@ MODELS = {
     "old, identity": partial(TaskDrivenDictionaryClassifier, **OLD | {"features": "identity"}),
     "start": partial(TaskDrivenDictionaryClassifier, **STILL),
     "defaults": TaskDrivenDictionaryClassifier,
+    "lambda2=0.3": partial(TaskDrivenDictionaryClassifier, lambda2=0.3),
     "logistic regression": partial(LogisticRegression, max_iter=5000),
     "RBF SVM": SVC,
     "MLP": partial(MLPClassifier, max_iter=1000, early_stopping=False),
