@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
     "random_state": 0,
 }
 # Steps with one dictionary, and of each against the rest.
-N_STEPS = {"one": 30_000, "rest": 20_000}
+N_STEPS = {"one": 30_000, "rest": 8_000}
 COLUMNS: dict[str, dict[str, Any]] = {
     "start": {"shifts": False, **STILL},
     "learned together": {"shifts": False},
