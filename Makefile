@@ -44,7 +44,7 @@ test: lint typecheck  ## lint, types, doctests and the tests that are not slow
 	$(PYTEST) $(QUICK)
 
 test-slow: $(VENV)/.installed  ## the slow tests alone
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not soak"
 
 # Some take longer than after which others print where they are.
 soak: $(VENV)/.installed  ## the long tests of reliability alone

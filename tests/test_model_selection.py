@@ -38,6 +38,7 @@ def test_grid_search_in_two_processes_finds_what_one_finds():
     np.testing.assert_array_equal(searches[0].predict_proba(X), searches[1].predict_proba(X))
 
 
+@pytest.mark.slow
 def test_grid_search_on_two_workers_of_dask_finds_what_one_process_finds():
     distributed = pytest.importorskip("distributed")
     grid = {"classify__nu1": [1e-3, 1.0], "classify__n_components": [4, 8]}

@@ -14,6 +14,8 @@ from skddl.training import CheckpointFile, _checkpoint
 from . import fits
 from .models import assert_same, found_in
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["identity", "online, drawn atoms"]
 # Of Linux: sys/mount.h and sched.h.
 MS_RDONLY, MS_REMOUNT, MS_REC, MS_PRIVATE = 1, 32, 16384, 1 << 18

@@ -12,6 +12,8 @@ from skddl.training import _archive
 from . import fits
 from .models import assert_same
 
+pytestmark = pytest.mark.slow
+
 soak = pytest.mark.soak
 # So many times must a fit be killed in vain before the test gives up: most are killed at the start.
 MOST_KILLS = 200

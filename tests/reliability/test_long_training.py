@@ -8,6 +8,8 @@ import pytest
 from .long_training import TRAININGS
 from .processes import printed_by
 
+pytestmark = pytest.mark.slow
+
 # Memory may grow by so much after the first tenth of a training: the curves of loss and number of
 # non-zeros, and the history, are 2 MB after 100,000 steps.
 GROWTH = 0.02

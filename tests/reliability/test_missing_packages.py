@@ -99,7 +99,11 @@ def test_what_is_missing_is_named_when_it_is_used(tmp_path):
 
 @pytest.mark.parametrize(
     ("missing", "tolerance"),
-    [([*EXTRAS, "spams"], 0), (CORE, 1e-8), ([*CORE, "spams"], 1e-8)],
+    [
+        pytest.param([*EXTRAS, "spams"], 0, marks=pytest.mark.slow),
+        pytest.param(CORE, 1e-8, marks=pytest.mark.slow),
+        ([*CORE, "spams"], 1e-8),
+    ],
     ids=["extras and spams", "core", "core and spams"],
 )
 def test_what_is_learned_is_the_same_whatever_is_missing(
@@ -113,6 +117,7 @@ def test_what_is_learned_is_the_same_whatever_is_missing(
     tried("packages missing", len(missing))
 
 
+@pytest.mark.slow
 def test_a_spams_that_cannot_be_imported_is_done_without(with_all, tmp_path):
     (tmp_path / "spams.py").write_text("raise RuntimeError('made for another numpy')")
     warned = in_a_process(write_what_is_learned, tmp_path / "found.npz", path=[tmp_path])

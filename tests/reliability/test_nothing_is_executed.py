@@ -17,6 +17,8 @@ from .processes import printed_by
 from .small_models import SAVED, X, y
 from .spoiled import write_spoiled
 
+pytestmark = pytest.mark.slow
+
 
 class Payload:
     """Makes a folder when it is unpickled."""

@@ -18,6 +18,8 @@ from tests.saving.data import TDDL, X, y
 from .models import MODELS, digest, digest_of, fit, global_states
 from .processes import printed_by
 
+pytestmark = pytest.mark.slow
+
 # One of each kind: those that draw from torch's global generator, that limit numpy's threads, ...
 NAMES = [
     "identity",

@@ -5,6 +5,8 @@ import pytest
 
 from .usual import FITS, deviations, on_threads
 
+pytestmark = pytest.mark.slow
+
 # Products of batches are rounded in a way that depends on the number of threads, and each step of
 # training passes that on. Relative to the largest entry; 3e-6 was seen, of weights.
 TOLERANCE = 1e-4

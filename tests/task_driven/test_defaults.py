@@ -51,7 +51,7 @@ def test_a_class_that_holds_each_sample_and_its_negative_is_learned():
     assert 1 - end < (1 - start) / 2
 
 
-@pytest.mark.parametrize("train_size", [100, 1200])
+@pytest.mark.parametrize("train_size", [100, pytest.param(1200, marks=pytest.mark.slow)])
 def test_digits_are_not_overfitted(train_size):
     X, y = load_digits(return_X_y=True)
     X = SampleNormalizer().fit_transform(X)
@@ -164,8 +164,15 @@ def patches(n_per_photograph):
     return np.array(X, dtype=np.float32), np.repeat([0, 1], n_per_photograph)
 
 
-@pytest.mark.parametrize("is_gray", [False, True])
-@pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.parametrize(
+    ("scale", "is_gray"),
+    [
+        (1.0, False),
+        (100.0, True),
+        pytest.param(1.0, True, marks=pytest.mark.slow),
+        pytest.param(100.0, False, marks=pytest.mark.slow),
+    ],
+)
 def test_lenet_features_do_not_diverge(is_gray, scale):
     X, y = patches(200)
     X = scale * (X.mean(axis=1, keepdims=True) if is_gray else X)
