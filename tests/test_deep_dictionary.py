@@ -202,7 +202,7 @@ def test_bad_parameters(parameters, message):
 
 
 @pytest.mark.parametrize("n_nonzero_coefs", [3, (4, None), (None, 2)])
-@pytest.mark.parametrize("patches", [{}, PATCHES])
+@pytest.mark.parametrize("patches", [{}, pytest.param(PATCHES, marks=pytest.mark.slow)])
 def test_codes_of_a_layer_keep_as_many_non_zeros_as_asked_for(patches, n_nonzero_coefs, tmp_path):
     model = quick(n_nonzero_coefs=n_nonzero_coefs, max_iter=150, **patches).fit(X, y)
     model.save(tmp_path / "model.skddl")

@@ -19,6 +19,7 @@ from .spoiled import cut, flip, spoiled_contents, spoiled_files, write_spoiled
 SOAK = pytest.mark.soak
 # Warnings of what is read are errors here; a wild model may have others.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),
 ]

@@ -8,6 +8,7 @@ import zipfile
 
 import joblib
 import numpy as np
+import pytest
 import torch
 from sklearn.base import clone
 

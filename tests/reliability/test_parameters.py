@@ -21,6 +21,8 @@ from tests.data import SOLVERS_HERE, assert_finite
 from .estimators import ESTIMATORS, each_estimator, targets_for
 from .samples import X, y
 
+pytestmark = pytest.mark.slow
+
 VALUES = [
     *(None, True, False, np.bool_(True), -1, 0, 1, 2, np.int8(1), 2**63, 10**30),
     *(0.5, 1.5, np.nan, np.inf, -np.inf, 1e300, 5e-324, np.float16(0.5), np.float32(np.nan)),

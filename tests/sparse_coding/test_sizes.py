@@ -132,6 +132,7 @@ def test_codes_of_more_than_a_thousand_nonzeros(dtype):
     assert residual.max() <= PROMISED[dtype]
 
 
+@pytest.mark.slow
 def test_gradient_of_more_factors_than_there_is_room_for():
     rng = np.random.default_rng(0)
     code = SparseCode(400, 500, lambda1=1e-3, lambda2=0.1)
