@@ -85,7 +85,7 @@ def draw(model, X, y):
     """What a task-driven model has learned, by file name."""
     return {
         "dictionary": DictionaryDisplay.from_estimator(
-            model, image_shape=(8, 8), max_atoms=200, n_cols=20
+            model, image_shape=(8, 8), max_atoms=400, n_cols=20
         ),
         "weights_by_class": ClassifierWeightsDisplay.from_estimator(model),
         "training_curve": TrainingCurveDisplay.from_estimator(model),

@@ -26,6 +26,8 @@ from .sparse_coding import sparse_encode
 _N_ATOMS = 100
 # Samples for each of its atoms, at the least.
 _SAMPLES_PER_ATOM = 10
+# Atoms of each class where more samples will come.
+_ATOMS_PER_CLASS_OF_STREAM = 20
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ def _lenet(image_shape: tuple[int, int, int], n_features_out: int | None) -> nn.
         )
     filters = (module.conv1.out_channels, n_features_out // per_filter)
     return LeNetFeatures(image_shape, n_filters=filters)
+
+
+def atoms_of_stream(targets: Targets) -> int:
+    """How many atoms suit samples of which nobody knows how many will come."""
+    return _ATOMS_PER_CLASS_OF_STREAM * targets.n_outputs if targets.of_classes else _N_ATOMS
 
 
 def start_network(

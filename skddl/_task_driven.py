@@ -21,7 +21,7 @@ from ._plan import Plan
 from ._sparse_code_estimator import SparseCodeEstimator
 from ._sparsity import follow_, require_sparsity
 from ._start import sample_scale
-from ._start_task_driven import make_features, start_network
+from ._start_task_driven import atoms_of_stream, make_features, start_network
 from ._training_data import LABELLED, UNLABELLED, Batch, TrainingData
 from .nn import SparseCode
 from .nn.task_driven import TaskDrivenNetwork
@@ -182,6 +182,13 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             super()._fit_to(data, rng, goes_on, inside=inside)
         finally:
             del self._plan  # it is of this fit alone
+
+    def _fit_one_pass(self, data: TrainingData, rng: np.random.RandomState, first: bool) -> None:
+        self._plan = Plan(n_components=self.n_components or atoms_of_stream(data.targets))
+        try:
+            super()._fit_one_pass(data, rng, first)
+        finally:
+            del self._plan
 
     def _pretrained_features(
         self, data: TrainingData, rng: np.random.RandomState

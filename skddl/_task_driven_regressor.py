@@ -44,8 +44,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
     Parameters
     ----------
     n_components : int, default=None
-        Number of atoms. None: 100, or one for every ten samples, if those are fewer; in
-        `partial_fit`, samples of the first call.
+        Number of atoms. None: 100, or in `fit` one for every ten samples, if those are fewer.
     features : {"identity", "linear", "lenet"} or callable, default="linear"
         What is coded. "linear": a linear transform Z x (TDDL-LIN of paper 1). "lenet": two
         convolutions with max-pooling, for images (TDDL-CNN of paper 1). "identity": the samples

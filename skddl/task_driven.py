@@ -53,8 +53,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
     n_components : int, default=None
         Number of atoms. None: two per class (one, of less than ten samples) and one more for every
         five samples of a class beyond twenty, but at most 40 of each; or an eighth of these, where
-        trials with them do better, see `max_iter`. In `partial_fit` these are the samples of the
-        first call.
+        trials with them do better, see `max_iter`. In `partial_fit`, of which nobody knows how many
+        samples will come, 20 per class.
     features : str, callable or network classifier, default="identity"
         What is coded.
 

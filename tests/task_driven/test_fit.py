@@ -325,6 +325,15 @@ def test_partial_fit_after_fit_learns_what_is_new():
     assert model.score(X, relabelled) > 0.95
 
 
+def test_a_stream_of_few_samples_a_call_gets_the_atoms_of_many():
+    stream = TaskDrivenDictionaryClassifier(random_state=0)
+    for _ in range(10):
+        for rows in np.array_split(np.arange(len(X)), len(X) // 25):
+            stream.partial_fit(X[rows], y[rows], classes=range(10))
+    assert len(stream.components_) == 200
+    assert stream.score(X, y) > 0.95
+
+
 def test_partial_fit_takes_classes_that_come_later():
     model = quick(max_iter=5000).partial_fit(X[y < 5], y[y < 5], classes=np.arange(9, -1, -1))
     assert model.classes_.tolist() == list(range(10))

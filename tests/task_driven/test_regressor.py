@@ -90,6 +90,13 @@ def test_partial_fit_goes_on_in_the_units_of_the_first_call():
         model.partial_fit(SEEN, PIXELS, sample_weight=np.zeros(300))
 
 
+def test_a_stream_of_few_samples_a_call_gets_the_atoms_of_many():
+    stream = TaskDrivenDictionaryRegressor(random_state=0)
+    for rows in np.array_split(np.arange(300), 15):
+        stream.partial_fit(SEEN[rows], PIXELS[rows])
+    assert len(stream.components_) == 100
+
+
 def test_samples_without_weight_have_no_part():
     weight = np.r_[np.ones(200), np.zeros(100)]
     assert_same_model(
