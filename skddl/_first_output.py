@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from ._first_atoms import squares_error
+from ._training_data import number_of_equal_weight
 from .nn._losses import Loss, cross_entropy
 
 # More weights than that, as of thousands of classes with thousands of atoms, start from zero: the
@@ -23,21 +24,36 @@ _MAX_RIDGE = 10_000
 _LBFGS = {"maxiter": 500, "gtol": 1e-4, "ftol": 64 * np.finfo(np.float64).eps}
 
 
-def auto_nu1(codes: Tensor, values: NDArray[Any], *, of_classes: bool) -> float:
+def auto_nu1(
+    codes: Tensor,
+    values: NDArray[Any],
+    sample_weight: NDArray[Any],
+    *,
+    n_samples: int,
+    of_classes: bool,
+    fit_intercept: bool,
+) -> float:
     """The meaning of ``nu1="auto"`` for first codes: W then does not depend on their scale.
 
     Of classes it falls with the number of samples. Of numbers it follows their noise, which
-    generalised cross-validation of ridge regression on the codes measures.
+    generalised cross-validation of ridge regression on the codes measures. The codes are those of
+    some of `n_samples`.
     """
-    size = float(torch.linalg.vector_norm(codes, dim=1, dtype=torch.float64).square().mean())
+    squares = torch.linalg.vector_norm(codes, dim=1, dtype=torch.float64).square().numpy()
+    size = float(np.average(squares, weights=sample_weight))
     if size > float(np.finfo(np.float32).max):
         raise squares_error(codes.numpy().dtype)
     if size == 0 or of_classes or len(codes) == 1:
-        return _NU1_OF_CLASSES * (size or 1.0) / len(codes)
+        n_equal = number_of_equal_weight(sample_weight) * n_samples / len(codes)
+        return _NU1_OF_CLASSES * (size or 1.0) / n_equal
     rows = np.linspace(0, len(codes) - 1, num=min(len(codes), _MAX_RIDGE), dtype=np.intp)
     alphas = size * len(rows) / codes.shape[1] * np.logspace(-5, 2, 29)
-    ridge = RidgeCV(alphas).fit(codes[rows].double().numpy(), values[rows])
-    return _NU1_OF_NUMBERS * float(ridge.alpha_) / len(codes)
+    ridge = RidgeCV(alphas, fit_intercept=fit_intercept).fit(
+        codes[rows].double().numpy(),
+        values[rows],
+        sample_weight=sample_weight[rows] / sample_weight[rows].mean(),
+    )
+    return _NU1_OF_NUMBERS * float(ridge.alpha_) / n_samples
 
 
 def fit_output_(

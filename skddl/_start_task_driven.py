@@ -169,7 +169,14 @@ def start_network(
     atoms = code.dictionary.detach().numpy()
     codes = torch.from_numpy(sparse_encode(inputs[labelled], atoms, **vars(code.problem)))
     if nu1 == "auto":
-        nu1 = auto_nu1(codes, values, of_classes=targets.of_classes)
+        nu1 = auto_nu1(
+            codes,
+            values,
+            targets.sample_weight[rows[labelled]],
+            n_samples=len(targets.rows(LABELLED)),
+            of_classes=targets.of_classes,
+            fit_intercept=fit_intercept,
+        )
     nu1 = float(nu1)
     fit_first_output_(network.classifier, codes, targets, rows[labelled], loss, nu1)
     code_size = float(codes.double().abs().sum(1).mean())

@@ -29,6 +29,7 @@ from .sparse_coding._solution import Supports
 from .training import (
     SCHEDULES,
     Group,
+    Processes,
     RateFactor,
     augment_rows,
     make_optimizer,
@@ -177,7 +178,7 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         self, data: TrainingData, rng: np.random.RandomState, goes_on: bool, *, inside: bool = False
     ) -> None:
         is_open = self.max_iter is None and not self.early_stopping and not goes_on
-        self._plan = self._make_plan(data) if is_open else Plan()
+        self._plan = Processes.current().of_first(self._make_plan(data)) if is_open else Plan()
         try:
             super()._fit_to(data, rng, goes_on, inside=inside)
         finally:
@@ -272,9 +273,8 @@ class TaskDrivenEstimator(SparseCodeEstimator):
             Group(bias, 0.0),
             Group([dictionary], 0.0, dictionary.shape[1] ** -0.5),
         ]
-        for parameter in network.features.parameters():
-            size = float(parameter.detach().square().mean().sqrt())
-            groups.append(Group([parameter], self.nu2, _FEATURE_RATE * (size or 1.0)))
+        sizes = _sizes_in_layers(network.features)
+        groups += [Group([p], self.nu2, _FEATURE_RATE * size) for p, size in sizes.items()]
         options = {}
         if self.optimizer == "sgd":  # rho of Algorithm 1, for all alike
             groups = [group._replace(factor=1.0) for group in groups]
@@ -290,11 +290,13 @@ class TaskDrivenEstimator(SparseCodeEstimator):
         n_iter = min(
             max(self._passes * n_batches, self._least_iter()), _MOST_ITER, _MOST_WORK // work
         )
-        return round(self._plan.share_of_steps * max(n_iter, 1))
+        return max(1, round(self._plan.share_of_steps * n_iter))
 
     def _rate_factor(self, start: int, n_iter: int | None) -> RateFactor:
+        if self._plan.share_of_steps == 0:
+            return lambda iteration: 0.0  # the one step that there has to be changes nothing
         if n_iter is not None:  # as in the trials, which took all the steps
-            n_iter = round(n_iter / self._plan.share_of_steps) if n_iter else 1
+            n_iter = round(n_iter / self._plan.share_of_steps)
         if n_iter is None or self.t0 is not None or self.optimizer == "sgd":
             return super()._rate_factor(start, n_iter)
         return over_training(SCHEDULES["linear"], start, n_iter)
@@ -379,3 +381,16 @@ class TaskDrivenEstimator(SparseCodeEstimator):
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
+
+
+def _sizes_in_layers(network: nn.Module) -> dict[nn.Parameter, float]:
+    """The root mean square of each parameter or, where it is larger, of one in the same layer.
+
+    So biases, which are zero at first, are as large as the weights beside them.
+    """
+    sizes: dict[nn.Parameter, float] = {}
+    for layer in network.modules():
+        own = list(layer.parameters(recurse=False))
+        size = max((float(p.detach().square().mean().sqrt()) for p in own), default=0.0)
+        sizes |= {p: size or 1.0 for p in own if p not in sizes}
+    return sizes

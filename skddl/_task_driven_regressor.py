@@ -86,7 +86,9 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         least 500 and at most 10,000 iterations, and no more than some minutes of one core allow
         (2e12 multiply-adds). Of 20 to 5,000 samples a fifth is first held out, three times, to
         see after which iteration more learning makes predictions worse; then all are learned from,
-        up to that one, which may be 0.
+        up to that one. If the start is best, there is one iteration, at a rate of zero. There is no
+        trial with a number, with `early_stopping`, where `warm_start` goes on, and in
+        `partial_fit`.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"odl", "samples"}, default="odl"

@@ -15,6 +15,12 @@ from .sparse_coding._solution import Supports
 LABELLED, UNLABELLED, LEFT_OUT = 1, 0, -1
 
 
+def number_of_equal_weight(sample_weight: NDArray[Any]) -> float:
+    """How many samples of equal weight tell as much as these (Kish's effective sample size)."""
+    weight = sample_weight / sample_weight.max()
+    return float(weight.sum() ** 2 / np.square(weight).sum())
+
+
 @dataclass
 class Targets:
     """Labels as the loss sees them.

@@ -23,7 +23,13 @@ from ._presets import PRESETS
 from ._pretraining import empty_features, pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
 from ._task_driven_regressor import TaskDrivenDictionaryRegressor
-from ._training_data import LABELLED, Batch, Targets, TrainingData
+from ._training_data import (
+    LABELLED,
+    Batch,
+    Targets,
+    TrainingData,
+    number_of_equal_weight,
+)
 from .convnet import ConvNetClassifier
 from .detrame import DeTraMeClassifier
 from .nn._losses import CLASSIFICATION_LOSSES, Loss
@@ -108,9 +114,9 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
         samples per class or more, a fifth to a third is first held out, of less than 600 twice, to
         try all steps and no step on the others. With `n_components` None so is an eighth of the
         atoms, where that is an atom per class or more. What has the highest weighted accuracy on
-        the samples held out, by more than chance, is then done with all samples; if that is no
-        step, `n_iter_` is 0. There is no trial with a number, with `early_stopping`, where
-        `warm_start` goes on, in `partial_fit`, and over a network that is trained first.
+        the samples held out, by more than chance, is then done with all samples; no step is one at
+        a rate of zero, and `n_iter_` is 1. There is no trial with a number, with `early_stopping`,
+        where `warm_start` goes on, in `partial_fit`, and over a network that is trained first.
     batch_size : int, default=100
         Samples per mini-batch.
     init : {"class-odl", "odl", "samples"}, default="class-odl"
@@ -452,9 +458,8 @@ class TaskDrivenDictionaryClassifier(TaskDrivenEstimator, TorchClassifier):
                 accuracies[Plan(0.0, n_components)] = first
         except ValueError:  # as by divergence: the fit itself will say so
             return Plan()
-        weight = data.targets.sample_weight[labelled]
-        n_effective = weight.sum() ** 2 / np.square(weight).sum()  # samples of equal weight
-        return best_plan(accuracies, n_effective * share * n_trials)
+        n_equal = number_of_equal_weight(data.targets.sample_weight[labelled])
+        return best_plan(accuracies, n_equal * share * n_trials)
 
     def _fewer_atoms(self, values: NDArray[Any]) -> list[int]:
         """A number of atoms below the usual, if it is open and still enough for the classes."""

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_non_transformer_estimators_n_iter,
+    parametrize_with_checks,
+)
 from torch import nn
 
 from skddl import (
@@ -136,3 +139,10 @@ def test_estimator_passes_the_checks_of_scikit_learn(estimator, check):
 )
 def test_estimator_passes_the_checks_of_scikit_learn_slowly(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    "estimator", [TaskDrivenDictionaryClassifier, TaskDrivenDictionaryRegressor]
+)
+def test_a_fit_whose_trials_find_no_step_worth_it_has_an_iteration_all_the_same(estimator):
+    check_non_transformer_estimators_n_iter(estimator.__name__, estimator())
