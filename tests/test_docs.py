@@ -16,11 +16,13 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if blocks])
-def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch):
+def test_examples_run_one_after_the_other(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # an example may write a file
     names = {"__name__": page}
     for block in BLOCKS[page]:
         exec(compile(block, page, "exec"), names)
+    # What they print is what they say: `print(...)  # True`.
+    assert "False" not in capsys.readouterr().out.split()
 
 
 @pytest.mark.parametrize("script", GALLERY, ids=lambda path: path.stem)
