@@ -28,6 +28,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "nu1": 0.01,
         "optimizer": "adam",
         "learning_rate": 1e-4,
-        "max_iter": 1,  # the least: more gained next to nothing
+        "max_iter": 1,  # the least, of next to no effect: more gained nothing
     },
 }

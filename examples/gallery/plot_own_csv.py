@@ -46,9 +46,8 @@ table.iloc[:5, [0, 1, 9, 12, 13]]
 # %%
 # A pipeline for mixed columns
 # ----------------------------
-# Numbers are filled in and scaled, categories become indicators. ``features="identity"`` codes the
-# columns as they come out of that; for a table of a few columns a learned linear transform adds
-# little. lambda1 is given as a number, which the search below varies.
+# Numbers are filled in and scaled, categories become indicators. The columns are coded as they come
+# out of that. ``max_iter`` is given, so that all candidates of the search below take as many steps.
 
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -66,9 +65,7 @@ columns = ColumnTransformer(
     ],
     verbose_feature_names_out=False,
 )
-classifier = TaskDrivenDictionaryClassifier(
-    features="identity", optimizer="adam", learning_rate=0.01, max_iter=100, random_state=0
-)
+classifier = TaskDrivenDictionaryClassifier(max_iter=100, random_state=0)
 model = make_pipeline(columns, classifier)
 model
 
@@ -85,7 +82,7 @@ search = GridSearchCV(
     {
         "taskdrivendictionaryclassifier__n_components": [6, 24],
         "taskdrivendictionaryclassifier__lambda1": [0.1, 0.5],
-        "taskdrivendictionaryclassifier__nu1": [1e-3, 1e-1],
+        "taskdrivendictionaryclassifier__nu1": ["auto", 1e-2],
     },
     cv=3,
 )

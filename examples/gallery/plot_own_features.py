@@ -70,13 +70,7 @@ class Convolution:
 
 
 classifier = TaskDrivenDictionaryClassifier(
-    30,
-    features=Convolution(8, 9),
-    optimizer="adam",
-    learning_rate=5e-3,
-    max_iter=100,
-    t0=100,
-    random_state=0,
+    30, features=Convolution(8, 9), max_iter=100, random_state=0
 )
 print(f"accuracy {classifier.fit(X_train, y_train).score(X_test, y_test):.3f}")
 
