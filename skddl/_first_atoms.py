@@ -15,6 +15,9 @@ from .sparse_coding._problem import ElasticNetProblem
 # lambda1="auto", as a share of the mean norm of the samples: within a quarter of both of paper 1's
 # settings (0.8 at norms of 14, 4 at norms of 67 to 92).
 _AUTO_LAMBDA1 = 0.05
+# Cosine of a sample and the one most like it below which samples are mostly noise; among how many
+# it is sought, for each fifth of them.
+_NOISY, _MAX_LIKE = 0.5, 500
 # Mean norm below which a warning is due: codes get so small that nu1 would decide everything.
 _SMALL_NORM = 2**-2.5
 # Spread around their mean, over their norm, below which a warning is due: 1.5 times lambda1="auto".
@@ -26,12 +29,29 @@ _ROUNDING = 1e-3
 
 
 def auto_lambda1(X: NDArray[Any]) -> float:
-    """The meaning of ``lambda1="auto"`` for samples (or features) `X`."""
+    """The meaning of ``lambda1="auto"`` for samples (or features) `X`.
+
+    A share of their mean norm. Of samples that are mostly noise atoms find little again in others:
+    there it is less, by as much as the samples that are most alike are less so than usual.
+    """
     mean_norm = float(_norms(X).mean())
     if mean_norm == np.inf or (mean_norm == 0 and X.any()):
         raise ValueError("The squared norms of the samples are beyond float64: scale the samples.")
     # Samples that are all zero have no scale; any weight codes them.
-    return _AUTO_LAMBDA1 * mean_norm if mean_norm > 0 else 1.0
+    return _AUTO_LAMBDA1 * mean_norm * min(1, _likeness(X) / _NOISY) if mean_norm > 0 else 1.0
+
+
+def _likeness(X: NDArray[Any]) -> float:
+    """The median cosine, but for its sign, of a sample and the one that is most like it."""
+    X = X[np.linspace(0, len(X) - 1, min(len(X), _MAX_LIKE), dtype=np.intp)]
+    norms = _norms(X)
+    X = np.divide(X[norms > 0], norms[norms > 0, None], dtype=X.dtype)
+    if len(X) < 2:
+        return 1.0
+    some = np.arange(0, len(X), 5)
+    cosines = np.abs(X[some] @ X.T)
+    cosines[np.arange(len(some)), some] = 0  # of each with itself
+    return float(np.median(cosines.max(axis=1))) or 1.0
 
 
 def refuse_squares_out_of_range(X: NDArray[Any]) -> None:

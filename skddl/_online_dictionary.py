@@ -54,7 +54,8 @@ class OnlineDictionaryLearning(
     n_components : int, default=None
         Number of atoms. None: the number of features.
     lambda1 : "auto" or float, default="auto"
-        Weight of the l1 norm. "auto": 0.05 times the mean norm of the samples of the first fit.
+        Weight of the l1 norm. "auto": 0.05 times the mean norm of the samples of the first fit,
+        or less if they are mostly noise.
     lambda2 : float, default=0.0
         Weight of half the squared l2 norm of the codes.
     n_nonzero_coefs : int, default=None

@@ -58,7 +58,7 @@ class TaskDrivenDictionaryRegressor(RegressorMixin, MultiOutputMixin, TaskDriven
         bring their shape along.
     lambda1 : "auto" or float, default="auto"
         Weight of the l1 norm of the codes, > 0. "auto": 0.05 times the mean norm of the initial
-        features.
+        features, or less where these are mostly noise.
     lambda2 : float, default=0.05
         Weight of half the squared l2 norm of the codes, in units of the squared norm of an atom, 1.
     n_nonzero_coefs : int, default=None

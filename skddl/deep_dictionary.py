@@ -59,7 +59,8 @@ class DeepDictionaryClassifier(SparseCodeEstimator, TorchClassifier):
         bring their shape along.
     lambda1 : "auto", float or sequence of these, default="auto"
         Weight of the l1 norm of the codes, > 0, of each layer, for inputs that have been scaled as
-        the notes say. "auto": 0.05 times the mean norm of these at the start.
+        the notes say. "auto": 0.05 times the mean norm of these at the start,
+        or less where these are mostly noise.
     n_nonzero_coefs : int, None or a sequence of these, default=None
         About how many non-zeros a code of each layer, with patches that of one place, is to have on
         average, in place of `lambda1`, which is found from the first codes, and follows them in

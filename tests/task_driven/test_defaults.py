@@ -86,6 +86,18 @@ def test_classes_that_overlap_get_fewer_atoms():
     assert len(model.components_) == 8  # of 67 or 68
 
 
+@pytest.mark.parametrize("n_columns", [1500, 4000])
+def test_wide_tables_have_codes(n_columns):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 300)
+    X = rng.normal(size=(300, n_columns))
+    X[:, :40] += 1.2 * rng.normal(size=(4, 40))[y]
+    X = StandardScaler().fit_transform(X)
+    model = TaskDrivenDictionaryClassifier(**STILL).fit(X[:120], y[:120])
+    assert model.transform(X[120:]).any(axis=1).mean() > 0.95
+    assert model.score(X[120:], y[120:]) > (0.7 if n_columns == 1500 else 0.4)
+
+
 def test_fewer_atoms_are_no_fewer_than_non_zeros():
     X, y = overlapping(400)
     model = TaskDrivenDictionaryClassifier(n_nonzero_coefs=10, random_state=0).fit(X, y)
