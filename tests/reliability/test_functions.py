@@ -151,7 +151,14 @@ OTHER_WORDS = (
 )
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+# Those that fit or draw take their time.
+SLOW = {"class_dictionary", "sample to explain", "samples to explain by", "samples to show"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(f, marks=pytest.mark.slow) if f in SLOW else f for f in FUNCTIONS],
+)
 @pytest.mark.parametrize("case", SAMPLES)
 @pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.filterwarnings("ignore:What is coded")

@@ -22,6 +22,8 @@ from .models import (
     kinds,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def save_and_load(model, path):
     model.save(path)

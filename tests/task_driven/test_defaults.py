@@ -178,7 +178,7 @@ def patches(n_per_photograph):
     ("scale", "is_gray"),
     [
         (1.0, False),
-        (100.0, True),
+        pytest.param(100.0, True, marks=pytest.mark.slow),
         pytest.param(1.0, True, marks=pytest.mark.slow),
         pytest.param(100.0, False, marks=pytest.mark.slow),
     ],

@@ -237,7 +237,13 @@ def test_early_stopping_keeps_the_best_state_where_training_diverges():
         )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam", "adagrad", "rmsprop"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *("sgd", "adam"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("nadam", "adagrad", "rmsprop")),
+    ],
+)
 @pytest.mark.parametrize("fail_at", [100, 101, 137, 210])
 def test_killed_training_goes_on_bit_for_bit(tmp_path, optimizer, fail_at):
     reference = Problem(optimizer=optimizer).train(until=230)
