@@ -51,7 +51,7 @@ def _likeness(X: NDArray[Any]) -> float:
     some = np.arange(0, len(X), 5)
     cosines = np.abs(X[some] @ X.T)
     cosines[np.arange(len(some)), some] = 0  # of each with itself
-    return float(np.median(cosines.max(axis=1))) or 1.0
+    return float(np.median(cosines.max(axis=1))) or 1.0  # orthogonal ones say nothing of noise
 
 
 def refuse_squares_out_of_range(X: NDArray[Any]) -> None:

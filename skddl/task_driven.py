@@ -23,13 +23,7 @@ from ._presets import PRESETS
 from ._pretraining import empty_features, pretrained_features, recommended_network
 from ._task_driven import TaskDrivenEstimator
 from ._task_driven_regressor import TaskDrivenDictionaryRegressor
-from ._training_data import (
-    LABELLED,
-    Batch,
-    Targets,
-    TrainingData,
-    number_of_equal_weight,
-)
+from ._training_data import LABELLED, Batch, Targets, TrainingData, number_of_equal_weight
 from .convnet import ConvNetClassifier
 from .detrame import DeTraMeClassifier
 from .nn._losses import CLASSIFICATION_LOSSES, Loss

@@ -51,7 +51,7 @@ def test_a_class_that_holds_each_sample_and_its_negative_is_learned():
     assert 1 - end < (1 - start) / 2
 
 
-@pytest.mark.parametrize("train_size", [100, pytest.param(1200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("train_size", [100, 1200])
 def test_digits_are_not_overfitted(train_size):
     X, y = load_digits(return_X_y=True)
     X = SampleNormalizer().fit_transform(X)
@@ -178,7 +178,7 @@ def patches(n_per_photograph):
     ("scale", "is_gray"),
     [
         (1.0, False),
-        pytest.param(100.0, True, marks=pytest.mark.slow),
+        (100.0, True),
         pytest.param(1.0, True, marks=pytest.mark.slow),
         pytest.param(100.0, False, marks=pytest.mark.slow),
     ],
